@@ -1,0 +1,49 @@
+"""Work on many rows a block at a time, so that what a block needs stays in the cache and memory stays bounded."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+__all__ = ["BLOCK_ROWS", "over_row_blocks"]
+
+# Long enough for a matrix product to run at full speed, short enough for its result to stay in a CPU's cache.
+BLOCK_ROWS = 2_048
+
+
+def over_row_blocks(
+    function: Callable[..., tuple[Any, Any]], arrays: Any, block_rows: int = BLOCK_ROWS
+) -> tuple[Any, Any]:
+    """Apply `function` to blocks of rows: its first output is summed over the blocks, its second is concatenated.
+
+    Args:
+        function: takes `arrays` restricted to some rows; returns `(sums, rows)`, two pytrees. The leaves of `sums` have
+            the same shape for every block, those of `rows` have the rows as their leading axis. Either may be `None`.
+        arrays: a pytree whose leaves have `n` rows as leading axis.
+        block_rows: rows a block; the last block may be shorter.
+
+    Returns:
+        `(sums, rows)` over all `n` rows.
+    """
+    n = jax.tree.leaves(arrays)[0].shape[0]
+    n_blocks, rest = divmod(n, block_rows)
+    if n_blocks == 0 or (n_blocks == 1 and rest == 0):
+        return function(arrays)
+
+    def block(start: Any, size: int) -> Any:
+        return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), arrays)
+
+    def step(sums: Any, index: Any) -> tuple[Any, Any]:
+        new, rows = function(block(index * block_rows, block_rows))
+        return jax.tree.map(jnp.add, sums, new), rows
+
+    zeros, _ = jax.eval_shape(lambda: function(block(0, block_rows)))
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), zeros)
+    sums, rows = jax.lax.scan(step, zeros, jnp.arange(n_blocks))
+    rows = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), rows)
+    if rest:
+        last, last_rows = function(block(n_blocks * block_rows, rest))
+        sums = jax.tree.map(jnp.add, sums, last)
+        rows = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), rows, last_rows)
+    return sums, rows

@@ -1,0 +1,87 @@
+"""The shape of a shallow classifier: what needs no labels, once; what needs labels, for ONE label vector.
+
+Labels are the only thing that a permutation changes. A classifier is therefore cut where the labels enter:
+
+    prepare(X, n_classes)         -> state    no labels: factorise, search, standardise; once
+    rows(state, X_new)            -> rows     no labels: what scoring these rows needs; once per set of rows
+    fit(state, labels)            -> params   one label vector (n,); the engine runs it for a whole batch of
+    permutations
+    decision(state, params, rows) -> scores   one fit, any slice of the rows; (m, n_classes), larger is likelier
+
+`state`, `rows` and `params` are pytrees; every leaf of `rows` has the rows as its leading axis, so that the engine can
+cut rows into blocks without knowing what they are. All four are pure, trace under `jax.jit` and run under `jax.vmap`:
+no branch may depend on a value. Predictions are `argmax(scores)`, the first class winning ties.
+
+A classifier is a frozen dataclass of its hyperparameters, hence hashable, hence a static argument: the engine compiles
+once per (classifier, shapes, dtype). Adding one takes these four functions. Nearest class mean in full:
+
+    @dataclass(frozen=True)
+    class NearestMean:
+        def prepare(self, X, n_classes):
+            return X, jnp.arange(n_classes)
+
+        def rows(self, state, X_new):
+            return X_new
+
+        def fit(self, state, labels):
+            X, classes = state
+            sums, counts = class_sums(labels, X, len(classes))
+            return sums / jnp.maximum(counts, 1)[:, None]
+
+        def decision(self, state, means, rows):
+            return rows @ means.T - 0.5 * (means**2).sum(axis=1)[None, :]
+
+and `jm.permutation_test(NearestMean(), X, y, ...)` works, in batches, on every device.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+from jaxmem.blocks import over_row_blocks
+
+__all__ = ["Classifier", "class_sums", "one_hot"]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """What the engine asks of a shallow classifier; see the module's docstring."""
+
+    def prepare(self, X: Float[Array, "n d"], n_classes: int) -> Any:
+        """Do all that needs the training features but no labels."""
+        ...
+
+    def rows(self, state: Any, X_new: Float[Array, "m d"]) -> Any:
+        """Do all that scoring the rows of `X_new` needs but labels; a pytree of arrays with `m` rows."""
+        ...
+
+    def fit(self, state: Any, labels: Integer[Array, " n"]) -> Any:
+        """Fit on one label vector."""
+        ...
+
+    def decision(self, state: Any, params: Any, rows: Any) -> Float[Array, "m n_classes"]:
+        """Score any slice of the rows by one fit."""
+        ...
+
+
+def one_hot(labels: Integer[Array, " n"], n_classes: int, dtype: Any) -> Float[Array, "n_classes n"]:
+    """Indicator of each class, classes first: a row is then contiguous, and a product with it needs no transpose."""
+    classes = jnp.arange(n_classes, dtype=labels.dtype)
+    return (labels[None, :] == classes[:, None]).astype(dtype)
+
+
+def class_sums(
+    labels: Integer[Array, " n"], X: Float[Array, "n d"], n_classes: int
+) -> tuple[Float[Array, "n_classes d"], Float[Array, " n_classes"]]:
+    """Sum of the rows of `X` in each of the classes `0 .. n_classes - 1`, and how many there are.
+
+    Under `vmap` over labels this is one matrix product per block of rows. Labels at or above `n_classes` are left out:
+    where the sum over all classes is known, ask for one class less.
+    """
+
+    def block(arrays: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
+        indicator = one_hot(arrays[0], n_classes, X.dtype)
+        return (indicator @ arrays[1], indicator.sum(axis=1)), None
+
+    return over_row_blocks(block, (labels, X))[0]

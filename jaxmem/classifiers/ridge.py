@@ -1,0 +1,113 @@
+"""Ridge classification: least squares on class indicators with an L2 penalty, in closed form.
+
+With centred features `Z` (n, d) and class indicators `Y` (n, C), the coefficients are `W = (ZᵀZ + αI)⁻¹ ZᵀY`, and a
+row `x` scores `n_c / n + (x - mean)ᵀ W`. Only `Y` depends on labels. With the right singular vectors `V` of `Z` and
+its squared singular values `l`, both label-free, everything happens in the coordinates `Q = ZV` and `R = (X' - mean)V`:
+
+    scores = R diag(1 / (l + α)) QᵀY + n_c / n,
+
+so that a label vector costs the class sums `QᵀY` and the product with `R`, two matrix products and nothing else. `V`
+comes from the smaller of the two Gram matrices, so there are `r = min(n, d)` coordinates, primal and dual alike.
+
+The indicators sum to one over the classes and the columns of `Q` to zero over the rows, so the scores of a row sum to
+one: `C - 1` columns carry the fit, and the last class is the rest. Two classes are one column, as in scikit-learn.
+
+Indicators in {0, 1} instead of scikit-learn's {-1, 1} halve the scores and shift all of a row's by the same amount,
+which changes no prediction. References: Hoerl & Kennard (1970); scikit-learn's `RidgeClassifier`.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Integer
+
+from jaxmem.classifiers.base import class_sums
+
+__all__ = ["Ridge"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _State:
+    mean: Float[Array, " d"]
+    basis: Float[Array, "d r"]  # V, its rows divided by the features' scales.
+    squares: Float[Array, " r"]  # l, in the order of the columns of V.
+    rotated: Float[Array, "n r"]  # Q.
+    n_classes: int = field(metadata={"static": True})
+
+
+class _Params(NamedTuple):
+    weights: Float[Array, "contrasts r"]
+    prior: Float[Array, " contrasts"]
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Ridge classifier; predictions equal scikit-learn's `RidgeClassifier(alpha)` refitted on the same labels.
+
+    Args:
+        alpha: penalty on the squared coefficients, > 0, in the squared units of the features (after standardisation,
+            if any).
+        standardize: divide every feature by its standard deviation over the training rows. Features that do
+            not vary there are dropped in any case: they carry nothing, and a perturbed copy must not blow them up.
+    """
+
+    alpha: float = 1.0
+    standardize: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the hyperparameters."""
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(
+                f"alpha must be a finite number > 0, but is {self.alpha!r}. For next to no penalty pass a small one."
+            )
+
+    def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
+        """Centre, factorise, and rotate the training rows."""
+        mean = X.mean(axis=0)
+        centred = X - mean[None, :]
+        # Rounding of the mean leaves a constant column at a few ulp of its magnitude; that is no variation.
+        varies = jnp.abs(centred).max(axis=0) > 16 * jnp.finfo(X.dtype).eps * jnp.abs(mean)
+        spread = jnp.sqrt((centred**2).mean(axis=0)) if self.standardize else jnp.ones_like(mean)
+        scale = jnp.where(varies, 1 / jnp.where(varies, spread, 1), 0)
+        squares, basis = _right_singular(centred * scale[None, :])
+        basis = scale[:, None] * basis
+        return _State(mean, basis, squares, _exactly(centred, basis), n_classes)
+
+    def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m r"]:
+        """Centre and rotate the rows."""
+        return _exactly(X_new - state.mean[None, :], state.basis)
+
+    def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
+        """Class sums of the rotated rows, shrunk."""
+        sums, counts = class_sums(labels, state.rotated, state.n_classes - 1)
+        return _Params(sums / (state.squares + self.alpha)[None, :], counts / labels.shape[0])
+
+    def decision(self, state: _State, params: _Params, rows: Float[Array, "m r"]) -> Float[Array, "m C"]:
+        """Least-squares estimates of the class indicators; every row sums to one."""
+        scores = params.weights @ rows.T + params.prior[:, None]
+        return jnp.concatenate([scores, 1 - scores.sum(axis=0, keepdims=True)]).T
+
+
+# Done once and without labels, hence never at the reduced precision that an accelerator may use for the label step.
+_exactly = partial(jnp.matmul, precision="highest")
+
+
+def _right_singular(Z: Float[Array, "n d"]) -> tuple[Float[Array, " r"], Float[Array, "d r"]]:
+    """Squared singular values, ascending, and right singular vectors, from the smaller Gram matrix.
+
+    Eigenvectors where a Cholesky factor would be cheaper: features of low rank are common, rounding then makes the
+    Gram matrix indefinite, and a factor would be NaN where eigenvalues below the rounding error just count as zero.
+    """
+    n, d = Z.shape
+    if n > d:
+        squares, right = jnp.linalg.eigh(_exactly(Z.T, Z))
+        return jnp.maximum(squares, 0), right
+    squares, left = jnp.linalg.eigh(_exactly(Z, Z.T))
+    # Centred rows are linearly dependent: at least one direction has no right vector and is left out.
+    real = squares > n * jnp.finfo(Z.dtype).eps * squares[-1]
+    inverse = jnp.where(real, 1 / jnp.sqrt(jnp.where(real, squares, 1)), 0)
+    return jnp.where(real, squares, 0), _exactly(Z.T, left) * inverse[None, :]

@@ -1,0 +1,119 @@
+"""What enters the library, checked once at the door: features, labels, keys, and the words for options."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Integer, Key
+
+__all__ = ["Labels", "as_features", "as_key", "as_labels", "one_of"]
+
+
+class Labels(NamedTuple):
+    """Labels as integers below the number of classes, in the order of the sorted classes."""
+
+    codes: Integer[Array, " n"]
+    classes: np.ndarray
+
+
+def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
+    """Take features from NumPy, JAX or PyTorch as a JAX array of floats.
+
+    Floats keep their precision where JAX allows it (float64 needs `jax.config.update("jax_enable_x64", True)`, and is
+    read as float32 otherwise); integers and half precision become float32.
+
+    Args:
+        X: shape (n, d), finite numbers.
+        name: how the caller knows this array, for the messages.
+
+    Raises:
+        ValueError: not two-dimensional, no rows or columns, not numbers, or not finite.
+    """
+    if hasattr(X, "detach"):  # A PyTorch tensor; its gradient is of no use here.
+        X = X.detach()
+        X = X.cpu().numpy() if X.device.type == "cpu" else jnp.from_dlpack(X)
+    array = X if isinstance(X, jax.Array) else np.asarray(X)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{name} must hold one row of features per example, shape (n, d) with n, d >= 1, but has shape "
+            f"{array.shape}. Flatten images with {name}.reshape(len({name}), -1)."
+        )
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
+        raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
+    wide = array.dtype == np.float64 and jax.dtypes.canonicalize_dtype(float) == np.float64
+    features = jnp.asarray(array, dtype=jnp.float64 if wide else jnp.float32)
+    finite = jnp.isfinite(features).all(axis=1)
+    if not finite.all():
+        bad = np.flatnonzero(~np.asarray(finite))
+        raise ValueError(
+            f"{name} has NaN or infinite features in {bad.size} of {len(finite)} rows, the first in row {bad[0]}. "
+            "Drop or impute them before the test."
+        )
+    return features
+
+
+def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Labels:
+    """Take labels (integers, booleans or strings) as integer codes.
+
+    Args:
+        y: shape (n,).
+        name: how the caller knows this array, for the messages.
+        classes: the sorted classes that may occur; by default those of `y`, of which there must be two or more.
+
+    Raises:
+        ValueError: not one-dimensional, not integers or strings, one class only, or a class that is not in `classes`.
+    """
+    array = np.asarray(y)
+    if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
+        array = array.astype(str)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"{name} must hold one label per row, shape (n,), but has shape {array.shape}.")
+    if array.dtype.kind not in "iubUS":
+        raise ValueError(
+            f"{name} must hold integers or strings, but its dtype is {array.dtype}. "
+            f"If these are classes stored as numbers, pass {name}.astype(int)."
+        )
+    if classes is None:
+        classes = np.unique(array)
+        if classes.size < 2:
+            raise ValueError(f"{name} must hold at least two classes, but every label is {classes[0]!r}.")
+    codes = np.searchsorted(classes, array)
+    known = classes[np.minimum(codes, classes.size - 1)] == array
+    if not np.all(known):
+        strangers = np.unique(array[~known])[:5].tolist()
+        raise ValueError(f"{name} has classes that the training labels lack: {strangers}. Drop those rows.")
+    # One byte a label where it is enough: shuffling labels is bound by how many bytes move.
+    return Labels(jnp.asarray(codes, jnp.uint8 if classes.size <= 256 else jnp.int32), classes)
+
+
+def as_key(key: Any) -> Key[Array, ""]:
+    """Take a seed (an integer) or a JAX key as a new-style JAX key.
+
+    Raises:
+        ValueError: neither an integer nor one key.
+    """
+    if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+        return jax.random.key(int(key))
+    if isinstance(key, jax.Array):
+        if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
+            return key
+        if key.dtype == jnp.uint32 and key.shape == (2,):
+            return jax.random.wrap_key_data(key)
+    raise ValueError(f"key must be an integer seed or one JAX key (jax.random.key(0)), but is {key!r}.")
+
+
+def one_of(value: str, options: Iterable[str], name: str) -> str:
+    """Return `value` if it is one of `options`.
+
+    Raises:
+        ValueError: it is not; the message names the nearest options.
+    """
+    options = list(options)
+    if value in options:
+        return value
+    near = difflib.get_close_matches(str(value), options, n=3)
+    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, but is {value!r}.{hint}")

@@ -1,0 +1,139 @@
+"""The memorization test: learning told apart from memorization by scoring every shuffled fit three ways.
+
+A shallow classifier is fitted on the features and the labels shuffled by permutation b. Its accuracy is taken
+
+* paired: on perturbed copies of the training rows, with the labels of their sources under the same shuffle. Above
+  chance, the
+  features let arbitrary labels of training rows be recovered on their copies: that is memorization;
+* broken: on the same copies with an independent second shuffle. That is chance, measured;
+* on independent test rows with their true labels. For a valid test, chance again.
+
+The observed labels take the same path. Their score beyond the paired null is learning: the features are tuned to the
+labels that the network was given. That is not generalization, hence the independent test score beside it.
+
+Reconstructed from the abstract and summaries of E. Chaibub Neto (2018), "Detecting Learning vs Memorization in Deep
+Neural Networks using Shared Structure Validation Sets", arXiv:1802.07714; the indices and the choice of classifier are
+ours.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmem.classifiers.base import Classifier
+from jaxmem.engine import score_permutations
+from jaxmem.inference import pvalue
+from jaxmem.inputs import as_features, as_key, as_labels
+from jaxmem.metrics import accuracy
+from jaxmem.results import MemorizationTest
+from jaxmem.validation import Holdout, SharedStructure
+
+__all__ = ["memorization_test", "memorization_tests"]
+
+
+def memorization_test(
+    classifier: Classifier,
+    X: Any,
+    y: Any,
+    validation: SharedStructure,
+    *,
+    test: Holdout | None = None,
+    n_permutations: int = 999,
+    key: Any = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> MemorizationTest:
+    """Tell learning from memorization in features, on a shared structure validation set.
+
+    Args:
+        classifier: `jm.Ridge()`, `jm.KNeighbors(1)`, ...: what it can recover is part of the answer, so try several.
+        X: features of the training rows, shape (n, d).
+        y: the labels that the network was trained on, shape (n,).
+        validation: perturbed copies of the training rows.
+        test: independent rows with their true labels.
+        n_permutations: B, how many shuffles.
+        key: a seed or a JAX key; permutation b depends on it and on b alone.
+        batch_size: permutations at once; None: chosen from the shapes.
+        progress: show a bar on a terminal if it takes more than a moment.
+
+    Raises:
+        ValueError: on any input that cannot be tested as it is, before anything is computed.
+    """
+    return memorization_tests(
+        classifier,
+        X,
+        y,
+        {"validation": validation},
+        test=test,
+        n_permutations=n_permutations,
+        key=key,
+        batch_size=batch_size,
+        progress=progress,
+    )["validation"]
+
+
+def memorization_tests(
+    classifier: Classifier,
+    X: Any,
+    y: Any,
+    validations: Mapping[str, SharedStructure],
+    *,
+    test: Holdout | None = None,
+    n_permutations: int = 999,
+    key: Any = 0,
+    batch_size: int | None = None,
+    progress: bool = True,
+) -> dict[str, MemorizationTest]:
+    """`memorization_test` on several shared structure validation sets of the same rows, which share every fit.
+
+    Args:
+        validations: sets of perturbed copies by name, one strength of a perturbation each, say.
+
+    Returns:
+        One result per name. See `memorization_test` for the other arguments.
+    """
+    for design in validations.values():
+        if not isinstance(design, SharedStructure):
+            raise ValueError(
+                f"memorization is measured on perturbed copies, jm.SharedStructure(X_val), but got a {type(design).__name__}."
+            )
+    if test is not None and not isinstance(test, Holdout):
+        raise ValueError(f"test must be independent rows, jm.Holdout(X_test, y_test), but is a {type(test).__name__}.")
+    key = as_key(key)
+    labels = as_labels(y)
+    shared, own = [("shared", name) for name in validations], ("own", "test")
+    designs = dict(zip(shared, validations.values(), strict=True))
+    scores = score_permutations(
+        classifier,
+        as_features(X),
+        labels,
+        designs if test is None else designs | {own: test},
+        metric=accuracy,
+        n_permutations=n_permutations,
+        key=key,
+        batch_size=batch_size,
+        progress=progress,
+        broken=True,
+        examples=True,
+    )
+    on_test = None if test is None else scores[own].paired
+    results = {}
+    for name in validations:
+        paired, broken, recovered = scores["shared", name]
+        assert broken is not None and recovered is not None  # Asked for above.
+        results[name] = MemorizationTest(
+            classifier=repr(classifier),
+            y=np.asarray(labels.codes),
+            classes=labels.classes,
+            key_data=np.asarray(jax.random.key_data(key)),
+            statistic=float(paired[0]),
+            null_distribution=paired[1:],
+            chance_distribution=broken[1:],
+            test_statistic=None if on_test is None else float(on_test[0]),
+            test_null_distribution=None if on_test is None else on_test[1:],
+            example_scores=recovered,
+            learning_pvalue=pvalue(float(paired[0]), paired[1:]),
+        )
+    return results

@@ -1,0 +1,94 @@
+"""Label permutations addressed by index: permutation `b` is a pure function of `(key, b)`.
+
+Nothing else enters: not the batch it is drawn in, not the device, not what was drawn before. A null can
+therefore be split, resumed, extended and looked up again. Index 0 is the identity, so the observed labels take the
+same path through the same kernels as the shuffled ones.
+
+Two generators share the definition; the number of rows alone decides between them.
+
+* Up to `EXACT_ROWS` rows: a sort of 64 random bits per row. Exactly uniform but for a tie of two 64-bit words.
+* Above: a Feistel bijection, after Luby & Rackoff (1988). The rows are laid out on an `a × a` grid,
+  `a = ceil(sqrt(n))`, and every round maps `(l, r)` to `(r, l + f(r) mod a)`, which is a bijection whatever `f` is. `f`
+  is a keyed integer hash, new in every round. The at most `2a - 2` cells beyond `n` are walked on until they land
+  inside (Black & Rogaway 2002). This is elementwise 32-bit arithmetic without a sort: about a hundredth of
+  the time of sorting 60,000 rows, and the same integers on every device. One exact shuffle of the rows lies beneath it,
+  so that the order in which the rows came plays no part. Twelve rounds show no departure from uniformity in the tests
+  of positions, pairs and moments in `tests/test_permutations.py`; on grids of a few cells it would (hence
+  `EXACT_ROWS`).
+"""
+
+import math
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, Integer, Key, UInt32
+
+__all__ = ["EXACT_ROWS", "Shuffles", "shuffles"]
+
+# Both are part of the definition of (key, index): changing either changes every null ever drawn.
+EXACT_ROWS = 256
+ROUNDS = 12
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Shuffles:
+    """The stream of free shuffles of `n` rows under one key; made by `shuffles(key, n)`."""
+
+    key: Key[Array, ""]
+    base: Int[Array, " n"]
+
+    def permutation(self, index: Integer[Array, ""] | int) -> Int[Array, " n"]:
+        """Permutation number `index`: row `i` takes the label of row `permutation[i]`; index 0 is the identity."""
+        n = self.base.shape[0]
+        return self.labels(jnp.arange(n, dtype=self.base.dtype), index)
+
+    def labels(self, y: Integer[Array, " n"], index: Integer[Array, ""] | int) -> Integer[Array, " n"]:
+        """Labels `y` shuffled by permutation number `index`; write for one index and `vmap` for many."""
+        key = jax.random.fold_in(self.key, index)
+        exact = y.shape[0] <= EXACT_ROWS
+        shuffled = _sorted_by_random_words(key, y) if exact else _through_bijection(key, y[self.base])
+        return jnp.where(jnp.asarray(index) == 0, y, shuffled)
+
+
+def shuffles(key: Key[Array, ""], n: int) -> Shuffles:
+    """Open the stream of shuffles of `n` rows under `key`."""
+    # Index 0 is never drawn from its own key (it is the identity), so that key is free for the base shuffle.
+    return Shuffles(key, _sorted_by_random_words(jax.random.fold_in(key, 0), jnp.arange(n)))
+
+
+def _sorted_by_random_words(key: Key[Array, ""], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
+    high, low = jax.random.bits(key, (2, y.shape[0]), jnp.uint32)
+    return jax.lax.sort((high, low, y), num_keys=2)[2]
+
+
+def _through_bijection(key: Key[Array, ""], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
+    n = y.shape[0]
+    side = math.isqrt(n - 1) + 1
+    words = jax.random.bits(key, (ROUNDS, 2), jnp.uint32)
+    cells = _feistel_grid(words, side).reshape(-1).astype(jnp.int32)
+    landing, beyond = cells[:n], cells[n:]
+    # A cell beyond the last row is walked on by the bijection itself until it lands on a row. Pointer doubling needs
+    # log2 of the longest possible walk, on a table of at most 2a - 2 cells; the labels then carry the table with them.
+    for _ in range(beyond.shape[0].bit_length()):
+        beyond = jnp.where(beyond < n, beyond, beyond[jnp.maximum(beyond - n, 0)])
+    # A cycle that lies wholly beyond the rows never lands, and no row ever asks for it: any label will do there.
+    return jnp.concatenate([y, y[jnp.minimum(beyond, n - 1)]])[landing]
+
+
+def _feistel_grid(words: UInt32[Array, "rounds 2"], side: int) -> UInt32[Array, "side side"]:
+    left = jax.lax.broadcasted_iota(jnp.uint32, (side, side), 0)
+    right = jax.lax.broadcasted_iota(jnp.uint32, (side, side), 1)
+    for offset, multiplier in words:
+        hashed = (right + offset) * jnp.uint32(0x9E3779B1)
+        hashed = (hashed ^ (hashed >> 15)) * (multiplier | 1)
+        total = left + _scaled_below(hashed ^ (hashed >> 13), side)
+        left, right = right, jnp.where(total >= side, total - side, total)
+    return left * side + right
+
+
+def _scaled_below(words: UInt32[Array, "..."], bound: int) -> UInt32[Array, "..."]:
+    """High half of `words * bound`: uniform below `bound < 2**16` without a division or 64-bit integers."""
+    high, low = words >> 16, words & 0xFFFF
+    return (high * bound + ((low * bound) >> 16)) >> 16

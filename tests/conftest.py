@@ -1,0 +1,29 @@
+"""Strictness for every test: no silent rank promotion, several CPU devices, shapes checked at run time."""
+
+import os
+
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
+
+from jaxtyping import install_import_hook
+
+# The hook checks every annotated shape in jaxmem while tests run; users never pay for it.
+_hook = install_import_hook("jaxmem", "beartype.beartype")
+
+import chex  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_trace_counter():
+    """Let each test count its own compilations."""
+    chex.clear_trace_counter()
+
+
+@pytest.fixture
+def float64():
+    """Run one test in double precision."""
+    with jax.enable_x64(True):
+        yield
