@@ -5,7 +5,7 @@ import os
 import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,9 @@ import numpy as np
 from jaxtyping import Float, Integer
 
 from jaxmem.permutations import shuffles
+
+if TYPE_CHECKING:
+    import xarray
 
 __all__ = ["MemorizationTest", "PermutationTest", "load"]
 
@@ -151,6 +154,24 @@ class MemorizationTest(_Result):
             f"  learning index {self.learning:.3f} (p = {self.learning_pvalue:.4g})   "
             f"memorization index {self.memorization:.3f}"
         )
+
+    def to_dataset(self) -> "xarray.Dataset":
+        """The numbers as a labelled `xarray.Dataset`; dimensions: permutation (1 .. B) and example (rows of the copies)."""
+        import xarray
+
+        values = {
+            "observed": ((), self.statistic),
+            "paired_null": ("permutation", self.null_distribution),
+            "broken_null": ("permutation", self.chance_distribution),
+            "learning": ((), self.learning),
+            "memorization": ((), self.memorization),
+            "learning_pvalue": ((), self.learning_pvalue),
+            "example_scores": ("example", self.example_scores),
+        }
+        if self.test_statistic is not None:
+            values["test_observed"] = ((), self.test_statistic)
+            values["test_null"] = ("permutation", self.test_null_distribution)
+        return xarray.Dataset(values, {"permutation": np.arange(1, self.null_distribution.size + 1)})
 
 
 def load(path: str | os.PathLike) -> Any:

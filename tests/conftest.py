@@ -11,6 +11,7 @@ _hook = install_import_hook("jaxmem", "beartype.beartype")
 
 import chex  # noqa: E402
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -27,3 +28,16 @@ def float64():
     """Run one test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Run one test in single and in double precision."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jax.numpy.dtype(request.param)
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Switch the shape checks off, as for users: what enters is then judged by jaxmem's own messages."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

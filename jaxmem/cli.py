@@ -1,0 +1,68 @@
+"""The command line: `jaxmem run`."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from jaxmem.plots import epochs_figure
+from jaxmem.studies import epochs
+from jaxmem.studies.records import check_folder
+
+__all__ = ["main"]
+
+app = tyro.extras.SubcommandApp()
+
+
+@app.command
+def run(
+    config: epochs.Config = epochs.Config(),  # noqa: B008  frozen, hence a safe default
+    output: Path = Path("jaxmem-run"),
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Tell learning from memorization in a network trained here and now.
+
+    Trains an MLP, makes perturbed copies of its training rows, tests the features of every layer at every kept epoch on
+    shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.json and epochs.png.
+
+    Args:
+        config: what to run.
+        output: folder for the results.
+        force: write into the output folder even if it exists, replacing the results in it.
+        quiet: show neither progress nor the table.
+    """
+    folder = check_folder(output, force=force)
+    record = epochs.run(config, progress=not quiet)
+    record.save(folder, figures={"epochs.png": epochs_figure(record.data)}, force=force)
+    if not quiet:
+        print(record.table())
+        print(f"\nresults.nc, config.json and epochs.png are in {folder}")
+
+
+@app.command
+def version() -> None:
+    """Print the versions of jaxmem and of what it stands on."""
+    from jaxmem.studies.records import versions
+
+    for name, number in versions().items():
+        print(f"{name} {number}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code is 0 when done, 1 for a mistake in what was asked, 130 when interrupted."""
+    try:
+        app.cli(
+            prog="jaxmem",
+            description="Learning told apart from memorization, by label permutation.",
+            args=arguments,
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+        )
+    except ValueError as error:
+        print(f"jaxmem: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\njaxmem: interrupted; nothing was written.", file=sys.stderr)
+        return 130
+    return 0

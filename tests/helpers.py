@@ -1,0 +1,52 @@
+"""What several test files share: small data sets, a classifier run by hand on many labellings, comparisons."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.permutations import shuffles
+
+
+def blobs(n, d, n_classes, *, seed=0, n_val=None, noise=0.5, separation=1.0):
+    """Gaussian classes: training rows, labels (every class occurs), and perturbed copies (or `n_val` fresh rows)."""
+    rng = np.random.default_rng(seed)
+    centres = separation * rng.normal(size=(n_classes, d))
+    y = rng.permutation(np.arange(n) % n_classes)
+    X = centres[y] + rng.normal(size=(n, d))
+    X_val = X + noise * rng.normal(size=(n, d)) if n_val is None else rng.normal(size=(n_val, d))
+    return X, y, X_val
+
+
+def labellings(y, n_labellings, key=0):
+    """Permutations 0 .. n_labellings - 1 of `y`, the first of them `y` itself."""
+    stream = shuffles(jax.random.key(key), len(y))
+    return np.asarray(jax.vmap(lambda index: stream.labels(jnp.asarray(y), index))(jnp.arange(n_labellings)))
+
+
+def decisions(classifier, X, labels, X_val, n_classes, dtype):
+    """Scores (B, m, C) of the classifier fitted on every row of `labels` (B, n), by its four functions alone."""
+
+    @jax.jit
+    def scores(X, labels, X_val):
+        state = classifier.prepare(X, n_classes)
+        rows = classifier.rows(state, X_val)
+        return jax.vmap(lambda one: classifier.decision(state, classifier.fit(state, one), rows))(labels)
+
+    result = scores(jnp.asarray(X, dtype), jnp.asarray(labels), jnp.asarray(X_val, dtype))
+    assert result.dtype == dtype
+    return np.asarray(result)
+
+
+def assert_same_predictions(scores, expected, margin):
+    """Every row whose two best scores lie more than `margin` apart is predicted as expected; few are closer."""
+    best = np.sort(scores, axis=-1)
+    clear = best[..., -1] - best[..., -2] > margin
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(scores.argmax(-1)[clear], np.asarray(expected)[clear])
+
+
+def assert_mean(sample, expected, n_errors=4):
+    """The mean of independent draws is the expected one, up to so many standard errors."""
+    sample = np.asarray(sample, float)
+    error = sample.std(ddof=1) / np.sqrt(len(sample))
+    assert abs(sample.mean() - expected) <= n_errors * error, (sample.mean(), expected, error)
