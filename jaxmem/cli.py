@@ -13,11 +13,12 @@ from jaxmem.studies.records import check_folder
 __all__ = ["main"]
 
 app = tyro.extras.SubcommandApp()
+_DEFAULT = epochs.Config()
 
 
 @app.command
 def run(
-    config: epochs.Config = epochs.Config(),  # noqa: B008  frozen, hence a safe default
+    config: epochs.Config = _DEFAULT,
     output: Path = Path("jaxmem-run"),
     force: bool = False,
     quiet: bool = False,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier
@@ -29,6 +29,9 @@ __all__ = ["Scores", "permutation_test", "score_permutations"]
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory.
 _BATCH_BYTES = 2**26
 _LARGEST_BATCH = 1_024
+
+# Where the key of the second, independent stream comes from: a number that no permutation has.
+_SECOND = 2**32 - 1
 
 
 @jax.tree_util.register_dataclass
@@ -142,7 +145,8 @@ def score_permutations(
     """
     if not isinstance(classifier, Classifier):
         raise ValueError(
-            f"classifier must have prepare, rows, fit and decision (jm.Ridge(), say), but is a {type(classifier).__name__}."
+            "classifier must have prepare, rows, fit and decision, as jm.Ridge() has, "
+            f"but is a {type(classifier).__name__}."
         )
     n = X.shape[0]
     if len(labels.codes) != n:
@@ -154,7 +158,7 @@ def score_permutations(
 
     state = _prepare(classifier, X, n_classes=len(labels.classes))
     views = {name: _View(_rows(classifier, state, rows), *rest) for name, (rows, *rest) in checked.items()}
-    paired_stream, broken_stream = (shuffles(k, n) for k in (key, jax.random.fold_in(key, 1)))
+    paired_stream, broken_stream = shuffles(key, n), shuffles(jax.random.fold_in(key, _SECOND), n)
     if batch_size is None:
         batch_size = _batch_size(classifier, state, views, labels.codes, n_permutations)
 
@@ -162,19 +166,12 @@ def score_permutations(
     recovered = None
     starts = range(0, n_permutations + 1, batch_size)
     for first in _progress(starts, batch_size, n_permutations + 1, progress):
-        totals, counts = _batch(
-            classifier,
-            metric,
-            state,
-            views,
-            labels.codes,
-            paired_stream,
-            broken_stream if broken else None,
-            first,
-            n_permutations,
-            size=batch_size,
-            examples=examples,
-        )
+        paired = _draw(paired_stream, labels.codes, first, size=batch_size)
+        # The second shuffle of the observed labelling must not be the identity, so it is one index ahead.
+        others = _draw(broken_stream, labels.codes, first + 1, size=batch_size) if broken else None
+        # Which permutations count towards `recovered`: neither the observed one nor those past the last.
+        counted = np.isin(np.arange(first, first + batch_size), range(1, n_permutations + 1))
+        totals, counts = _batch(classifier, metric, state, views, paired, others, counted, examples=examples)
         batches.append(jax.device_get(totals))
         recovered = counts if recovered is None else jax.tree.map(jnp.add, recovered, counts)
 
@@ -195,7 +192,8 @@ def _checked(
     """Rows, source and own labels of one validation, checked against the training rows."""
     if not isinstance(validation, (SharedStructure, Holdout)):
         raise ValueError(
-            f"validation must be jm.SharedStructure(X_val) or jm.Holdout(X_val, y_val), but is a {type(validation).__name__}."
+            "validation must be jm.SharedStructure(X_val) or jm.Holdout(X_val, y_val), "
+            f"but is a {type(validation).__name__}."
         )
     X_val = as_features(validation.X_val, "X_val").astype(X.dtype)
     (n, d), m = X.shape, X_val.shape[0]
@@ -236,30 +234,31 @@ def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
     return classifier.rows(state, X_val)
 
 
-@partial(jax.jit, static_argnums=(0, 1), static_argnames=("size", "examples"))
+@partial(jax.jit, static_argnames="size")
+def _draw(stream: Shuffles, y: Integer[Array, " n"], first: Any, size: int) -> Integer[Array, "size n"]:
+    """Labels of permutations `first .. first + size - 1`."""
+    return jax.vmap(lambda index: stream.labels(y, index))(first + jnp.arange(size))
+
+
+@partial(jax.jit, static_argnums=(0, 1), static_argnames="examples")
 def _batch(
     classifier: Classifier,
     metric: Metric,
     state: Any,
-    views: dict[str, _View],
-    y: Integer[Array, " n"],
-    paired_stream: Shuffles,
-    broken_stream: Shuffles | None,
-    first: Any,
-    last: Any,
+    views: dict[Any, _View],
+    labels: Integer[Array, "size n"],
+    others: Integer[Array, "size n"] | None,
+    counted: Bool[Array, " size"],
     *,
-    size: int,
     examples: bool,
-) -> tuple[dict[str, dict[str, Any]], dict[str, Int[Array, " m"] | None]]:
-    """Totals of permutations `first .. first + size - 1`, and per row how many of those up to `last` were recovered."""
-    indices = first + jnp.arange(size)
-    labels = jax.vmap(lambda index: paired_stream.labels(y, index))(indices)
+) -> tuple[dict[Any, dict[str, Any]], dict[Any, Int[Array, " m"] | None]]:
+    """Totals of every labelling on every view; and per row, how many of the `counted` labellings were recovered.
+
+    Args:
+        labels: what to fit, and what copies of training rows are scored with ("paired").
+        others: what those copies are scored with as well ("broken").
+    """
     params = jax.vmap(lambda one: classifier.fit(state, one))(labels)
-    counted = (indices > 0) & (indices <= last)
-    others = None
-    if broken_stream is not None:
-        # The second shuffle of the observed labelling must not be the identity: it has an index of its own.
-        others = jax.vmap(lambda index: broken_stream.labels(y, index))(indices + 1)
 
     def score(view: _View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
         if view.own is None:
@@ -267,7 +266,7 @@ def _batch(
             # Rows first, so that a block of rows takes its labels along.
             targets = {kind: (t if view.source is None else t[:, view.source]).T for kind, t in targets.items()}
         else:
-            targets = {"paired": view.own[:, None].repeat(size, axis=1)}
+            targets = {"paired": view.own[:, None].repeat(len(labels), axis=1)}
 
         def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
             rows, block_targets = arrays
@@ -286,7 +285,7 @@ def _batch(
     }
 
 
-def _batch_size(classifier: Classifier, state: Any, views: dict[str, _View], y: Array, n_permutations: int) -> int:
+def _batch_size(classifier: Classifier, state: Any, views: dict[Any, _View], y: Array, n_permutations: int) -> int:
     """As many permutations as `_BATCH_BYTES` hold, from the shapes of what one permutation needs."""
     params = jax.eval_shape(classifier.fit, state, y)
     needs = [

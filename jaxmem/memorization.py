@@ -97,7 +97,8 @@ def memorization_tests(
     for design in validations.values():
         if not isinstance(design, SharedStructure):
             raise ValueError(
-                f"memorization is measured on perturbed copies, jm.SharedStructure(X_val), but got a {type(design).__name__}."
+                "memorization is measured on perturbed copies, jm.SharedStructure(X_val), "
+                f"but got a {type(design).__name__}."
             )
     if test is not None and not isinstance(test, Holdout):
         raise ValueError(f"test must be independent rows, jm.Holdout(X_test, y_test), but is a {type(test).__name__}.")

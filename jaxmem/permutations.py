@@ -84,7 +84,8 @@ def _feistel_grid(words: UInt32[Array, "rounds 2"], side: int) -> UInt32[Array, 
         hashed = (right + offset) * jnp.uint32(0x9E3779B1)
         hashed = (hashed ^ (hashed >> 15)) * (multiplier | 1)
         total = left + _scaled_below(hashed ^ (hashed >> 13), side)
-        left, right = right, jnp.where(total >= side, total - side, total)
+        # Below `side` the subtraction wraps round to a huge number: the minimum is the remainder.
+        left, right = right, jnp.minimum(total, total - side)
     return left * side + right
 
 

@@ -58,7 +58,11 @@ def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
     panel.plot(places, own.test_observed, "s:", color=_TEST, markersize=3, label="independent test")
     panel.plot(places, own.broken_null.mean("permutation"), "--", color=_CHANCE, lw=1, label="chance (broken null)")
     panel.axhline(
-        raw.paired_null.mean("permutation").item(), color=_NULL, lw=0.8, ls=(0, (1, 2)), label="paired null of raw input"
+        raw.paired_null.mean("permutation").item(),
+        color=_NULL,
+        lw=0.8,
+        ls=(0, (1, 2)),
+        label="paired null of raw input",
     )
     panel.set_xticks(places, [str(epoch) for epoch in own.epoch.values])
     panel.set_ylim(0, 1.03)

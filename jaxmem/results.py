@@ -156,7 +156,7 @@ class MemorizationTest(_Result):
         )
 
     def to_dataset(self) -> "xarray.Dataset":
-        """The numbers as a labelled `xarray.Dataset`; dimensions: permutation (1 .. B) and example (rows of the copies)."""
+        """The numbers as an `xarray.Dataset`; dimensions: permutation (1 .. B), example (rows of copies)."""
         import xarray
 
         values = {

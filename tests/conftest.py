@@ -41,3 +41,11 @@ def dtype(request):
 def unchecked(monkeypatch):
     """Switch the shape checks off, as for users: what enters is then judged by jaxmem's own messages."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_dir(tmp_path_factory):
+    """Prepare data sets in a folder of the tests' own, not in the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXMEM_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        yield

@@ -17,13 +17,13 @@ which changes no prediction. References: Hoerl & Kennard (1970); scikit-learn's 
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
+from jaxmem.classifiers._linear import centre, exactly, right_singular
 from jaxmem.classifiers.base import class_sums
 
 __all__ = ["Ridge"]
@@ -67,19 +67,16 @@ class Ridge:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, factorise, and rotate the training rows."""
-        mean = X.mean(axis=0)
-        centred = X - mean[None, :]
-        # Rounding of the mean leaves a constant column at a few ulp of its magnitude; that is no variation.
-        varies = jnp.abs(centred).max(axis=0) > 16 * jnp.finfo(X.dtype).eps * jnp.abs(mean)
+        mean, centred, varies = centre(X)
         spread = jnp.sqrt((centred**2).mean(axis=0)) if self.standardize else jnp.ones_like(mean)
         scale = jnp.where(varies, 1 / jnp.where(varies, spread, 1), 0)
-        squares, basis = _right_singular(centred * scale[None, :])
+        squares, basis = right_singular(centred * scale[None, :])
         basis = scale[:, None] * basis
-        return _State(mean, basis, squares, _exactly(centred, basis), n_classes)
+        return _State(mean, basis, squares, exactly(centred, basis), n_classes)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m r"]:
         """Centre and rotate the rows."""
-        return _exactly(X_new - state.mean[None, :], state.basis)
+        return exactly(X_new - state.mean[None, :], state.basis)
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
         """Class sums of the rotated rows, shrunk."""
@@ -90,24 +87,3 @@ class Ridge:
         """Least-squares estimates of the class indicators; every row sums to one."""
         scores = params.weights @ rows.T + params.prior[:, None]
         return jnp.concatenate([scores, 1 - scores.sum(axis=0, keepdims=True)]).T
-
-
-# Done once and without labels, hence never at the reduced precision that an accelerator may use for the label step.
-_exactly = partial(jnp.matmul, precision="highest")
-
-
-def _right_singular(Z: Float[Array, "n d"]) -> tuple[Float[Array, " r"], Float[Array, "d r"]]:
-    """Squared singular values, ascending, and right singular vectors, from the smaller Gram matrix.
-
-    Eigenvectors where a Cholesky factor would be cheaper: features of low rank are common, rounding then makes the
-    Gram matrix indefinite, and a factor would be NaN where eigenvalues below the rounding error just count as zero.
-    """
-    n, d = Z.shape
-    if n > d:
-        squares, right = jnp.linalg.eigh(_exactly(Z.T, Z))
-        return jnp.maximum(squares, 0), right
-    squares, left = jnp.linalg.eigh(_exactly(Z, Z.T))
-    # Centred rows are linearly dependent: at least one direction has no right vector and is left out.
-    real = squares > n * jnp.finfo(Z.dtype).eps * squares[-1]
-    inverse = jnp.where(real, 1 / jnp.sqrt(jnp.where(real, squares, 1)), 0)
-    return jnp.where(real, squares, 0), _exactly(Z.T, left) * inverse[None, :]

@@ -85,7 +85,7 @@ class Config:
             raise ValueError("keep_epochs must hold 0: the untrained network is the baseline of every other epoch.")
 
 
-def run(config: Config = Config(), *, progress: bool = True) -> Record:  # noqa: B008  frozen, hence a safe default
+def run(config: Config = Config(), *, progress: bool = True) -> Record:
     """Train, perturb, and test every kept epoch, layer, perturbation and classifier.
 
     Args:

@@ -1,7 +1,7 @@
 """What a study leaves behind: its labelled numbers, the configuration and versions that made them, and its files.
 
-The numbers are one `xarray.Dataset`; saved, they are one NetCDF file that xarray opens without jaxmem. A results folder is
-written whole or not at all.
+The numbers are one `xarray.Dataset`; saved, they are one NetCDF file that xarray opens without jaxmem. A results
+folder is written whole or not at all.
 """
 
 import json
@@ -32,10 +32,11 @@ class Record:
     Attributes:
         study: its name.
         config: the configuration, as plain values.
-        data: the numbers, labelled. Dimensions: classifier, epoch, layer, perturbation, permutation, example. Variables:
+        data: the numbers, labelled. Dimensions: classifier, epoch, layer, perturbation, permutation, example.
+            Variables:
             observed, paired_null, broken_null, test_observed, test_null, learning, memorization, learning_pvalue,
-            example_scores (see `jaxmem.results.MemorizationTest`), and the memorization gains over the untrained network
-            and over the raw input.
+            example_scores (see `jaxmem.results.MemorizationTest`), and the memorization gains over the untrained
+            network and over the raw input.
     """
 
     study: str
@@ -48,9 +49,10 @@ class Record:
         A line per epoch, perturbation and classifier; see the attributes of `jaxmem.results.MemorizationTest`.
         """
         last = str(self.data.layer.values[-1]) if layer is None else layer
-        blocks = {"input": self.data.sel(layer="input", epoch=0), **{
-            f"epoch {epoch}": self.data.sel(layer=last, epoch=epoch) for epoch in self.data.epoch.values
-        }}
+        blocks = {
+            "input": self.data.sel(layer="input", epoch=0),
+            **{f"epoch {epoch}": self.data.sel(layer=last, epoch=epoch) for epoch in self.data.epoch.values},
+        }
         lines = [f"features of {last}; epoch 0 is the untrained network", _HEADER, "-" * len(_HEADER)]
         for name, block in blocks.items():
             lines += [
@@ -75,10 +77,12 @@ class Record:
         """
         folder = check_folder(folder, force=force)
         about = {"study": self.study, "config": self.config, "versions": versions()}
+        # The configuration travels with the numbers too, should the file lose its folder.
+        data = self.data.assign_attrs({name: json.dumps(value) for name, value in about.items()})
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workshop:
             finished = Path(workshop, folder.name)
             finished.mkdir()
-            self.data.to_netcdf(finished / "results.nc", engine="h5netcdf")
+            data.to_netcdf(finished / "results.nc", engine="h5netcdf")
             (finished / "config.json").write_text(json.dumps(about, indent=2) + "\n")
             for name, figure in (figures or {}).items():
                 figure.savefig(finished / name, dpi=150)
