@@ -1,20 +1,28 @@
 """Learning told apart from memorization: exact label-permutation tests of features, in JAX."""
 
-from jaxmem.classifiers import KNeighbors, Ridge
+from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
 from jaxmem.engine import permutation_test
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.results import MemorizationTest, PermutationTest, load
-from jaxmem.validation import Holdout, SharedStructure
+from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "LDA",
+    "Estimator",
+    "GaussianNB",
     "Holdout",
+    "KFold",
     "KNeighbors",
+    "LinearSVM",
     "MemorizationTest",
+    "NearestCentroid",
     "PermutationTest",
+    "Resubstitution",
     "Ridge",
     "SharedStructure",
+    "Softmax",
     "load",
     "memorization_test",
     "memorization_tests",

@@ -1,30 +1,30 @@
-"""The permutation test: many permutations through one fit, in batches, on whatever device JAX has.
+"""The permutation test: many labellings through one fit, in batches, on whatever device JAX has.
 
-This room knows classifiers only by their protocol. A batch is one compiled program: draw the labels of permutations
-`first .. first + size - 1`, fit them all, score every view of rows a block at a time, and return one number a
-permutation. The observed labelling is permutation 0, so that its score comes out of the same kernel as the null.
+This room knows classifiers only by their protocol. It draws the labels of a batch of permutations, hands them to the
+fits that the validation designs ask for (`jaxmem.fits`), and joins what they return. The observed labelling is
+permutation 0, so that its score comes out of the same kernel as the null.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Float, Integer
 
-from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
-from jaxmem.classifiers.base import Classifier
+from jaxmem.classifiers import Classifier, HostClassifier, as_classifier
+from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals
 from jaxmem.inference import ALTERNATIVES, pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, one_of
-from jaxmem.metrics import Metric, correct, metric_by_name
-from jaxmem.permutations import Shuffles, shuffles
-from jaxmem.results import PermutationTest
-from jaxmem.validation import Holdout, SharedStructure
+from jaxmem.metrics import Metric, check, metric_by_name
+from jaxmem.permutations import Stream, plan, random_stream
+from jaxmem.results import PermutationTest, key_fields
+from jaxmem.validation import Design, KFold
 
-__all__ = ["Scores", "permutation_test", "score_permutations"]
+__all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "score_permutations"]
 
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory.
 _BATCH_BYTES = 2**26
@@ -33,15 +33,99 @@ _LARGEST_BATCH = 1_024
 # Where the key of the second, independent stream comes from: a number that no permutation has.
 _SECOND = 2**32 - 1
 
+# Of the matrix products that depend on labels, by JAX's names; on CPU there is only one.
+PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class _View:
-    """Rows to score: copies of training rows (`source`, None: in order), or rows with labels of their own."""
 
-    rows: Any
-    source: Int[Array, " m"] | None
-    own: Integer[Array, " m"] | None
+def permutation_test(
+    classifier: Any,
+    X: Any,
+    y: Any,
+    *,
+    validation: Design,
+    scheme: str = "free",
+    blocks: Any = None,
+    metric: str | Metric | Callable[[Array, Array], Array] = "accuracy",
+    alternative: str = "greater",
+    n_permutations: int = 9_999,
+    key: Any = 0,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    example_scores: bool = False,
+    progress: bool = True,
+) -> PermutationTest:
+    """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
+
+    Args:
+        classifier: `jm.Ridge()`, `jm.KNeighbors()`, ..., anything of the form that `jaxmem.classifiers.base`
+            describes, or
+            a scikit-learn classifier or pipeline (the slow path: refitted on the host; `jm.Estimator` sets the jobs).
+        X: features of the training rows, shape (n, d).
+        y: their labels, integers or strings, shape (n,).
+        validation: which rows are scored and with whose labels: `jm.SharedStructure`, `jm.Holdout`, `jm.KFold`,
+            `jm.Resubstitution`.
+        scheme: "free"; "within": labels are exchanged within blocks; "whole": blocks of equal size are exchanged whole.
+        blocks: the block of each row, integers or strings, shape (n,); for "within" and "whole".
+        metric: a name of `jaxmem.metrics.METRICS`, or a function `(scores (m, C), labels (m,)) -> number` that traces.
+        alternative: "greater", "less" or "two-sided".
+        n_permutations: B, how many shuffles; the smallest p-value is 1 / (B + 1). Where there are no more distinct
+            labellings than this, all of them are taken, once each, and the test is exact without chance.
+        key: a seed or a JAX key. Permutation b depends on it and on b, on nothing else.
+        batch_size: permutations at once; None: chosen from the shapes.
+        precision: "float32", "tf32" or "bfloat16", of the matrix products that depend on labels, on accelerators that
+            have them. The test is exact at any: the observed score comes out of the same kernel as the null.
+        example_scores: also count how often each row's shuffled label is recovered.
+        progress: show a bar on a terminal if it takes more than a moment.
+
+    Returns:
+        The observed statistic, its p-value, and the whole null distribution.
+
+    Raises:
+        ValueError: on any input that cannot be tested as it is, before anything is computed.
+
+    References: Ojala & Garriga (2010), Permutation tests for studying classifier performance; Phipson & Smyth (2010).
+    """
+    one_of(alternative, ALTERNATIVES, "alternative")
+    metric = metric_by_name(metric)
+    key = as_key(key)
+    labels = as_labels(y)
+    X = as_features(X)
+    classifier = as_classifier(classifier)
+    scored = score_permutations(
+        classifier,
+        X,
+        labels,
+        {"validation": validation},
+        metric=metric,
+        scheme=scheme,
+        blocks=blocks,
+        n_permutations=n_permutations,
+        key=key,
+        batch_size=batch_size,
+        precision=precision,
+        examples=example_scores,
+        progress=progress,
+    )
+    scores = scored.views["validation"]
+    # Statistics from counts are computed in double precision; all others were rounded as the scores were.
+    rounding = 100 * float(np.finfo(np.float64 if metric.counts else X.dtype).eps)
+    return PermutationTest(
+        classifier=repr(classifier),
+        y=np.asarray(labels.codes),
+        classes=labels.classes,
+        **key_fields(key),
+        scheme=scheme,
+        blocks=None if blocks is None else np.asarray(blocks),
+        n_permutations=n_permutations,
+        exact=scored.exact,
+        statistic=float(scores.paired[0]),
+        pvalue=pvalue(float(scores.paired[0]), scores.paired[1:], alternative, rounding=rounding),
+        null_distribution=scores.paired[1:],
+        alternative=alternative,
+        metric=metric.name,
+        example_scores=scores.recovered,
+        diagnostics=scored.diagnostics,
+    )
 
 
 class Scores(NamedTuple):
@@ -58,251 +142,162 @@ class Scores(NamedTuple):
     recovered: Float[np.ndarray, " m"] | None
 
 
-def permutation_test(
-    classifier: Classifier,
-    X: Any,
-    y: Any,
-    *,
-    validation: SharedStructure | Holdout,
-    metric: str | Metric = "accuracy",
-    alternative: str = "greater",
-    n_permutations: int = 9_999,
-    key: Any = 0,
-    batch_size: int | None = None,
-    progress: bool = True,
-) -> PermutationTest:
-    """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
+class Scored(NamedTuple):
+    """All that one pass over the permutations gives.
 
-    Args:
-        classifier: `jm.Ridge()`, `jm.KNeighbors()`, or anything of the form that `jaxmem.classifiers.base` describes.
-        X: features of the training rows, shape (n, d).
-        y: their labels, integers or strings, shape (n,).
-        validation: which rows are scored and with whose labels.
-        metric: "accuracy", or a `jaxmem.metrics.Metric`.
-        alternative: "greater", "less" or "two-sided".
-        n_permutations: B, how many shuffles; the smallest p-value is 1 / (B + 1).
-        key: a seed or a JAX key. Permutation b depends on it and on b, on nothing else.
-        batch_size: permutations at once; None: chosen from the shapes.
-        progress: show a bar on a terminal if it takes more than a moment.
-
-    Returns:
-        The observed statistic, its p-value, and the whole null distribution.
-
-    Raises:
-        ValueError: on any input that cannot be tested as it is, before anything is computed.
-
-    References: Ojala & Garriga (2010), Permutation tests for studying classifier performance; Phipson & Smyth (2010).
+    Attributes:
+        views: the scores by the names of the validations.
+        exact: whether the permutations are all distinct labellings there are.
+        diagnostics: what an iterative classifier says of its fits, by name; the observed fit first, shape (B + 1,).
     """
-    one_of(alternative, ALTERNATIVES, "alternative")
-    metric = metric_by_name(metric)
-    key = as_key(key)
-    labels = as_labels(y)
-    X = as_features(X)
-    scores = score_permutations(
-        classifier,
-        X,
-        labels,
-        {"validation": validation},
-        metric=metric,
-        n_permutations=n_permutations,
-        key=key,
-        batch_size=batch_size,
-        progress=progress,
-    )["validation"].paired
-    rounding = 0.0 if metric.counts else 100 * float(jnp.finfo(X.dtype).eps)
-    return PermutationTest(
-        classifier=repr(classifier),
-        y=np.asarray(labels.codes),
-        classes=labels.classes,
-        key_data=np.asarray(jax.random.key_data(key)),
-        statistic=float(scores[0]),
-        pvalue=pvalue(float(scores[0]), scores[1:], alternative, rounding=rounding),
-        null_distribution=scores[1:],
-        alternative=alternative,
-        metric=metric.name,
-    )
+
+    views: dict[Any, Scores]
+    exact: bool
+    diagnostics: dict[str, np.ndarray]
 
 
 def score_permutations(
-    classifier: Classifier,
+    classifier: Classifier | HostClassifier,
     X: Float[Array, "n d"],
     labels: Labels,
-    validations: Mapping[Any, SharedStructure | Holdout],
+    validations: Mapping[Any, Design],
     *,
     metric: Metric,
+    scheme: str = "free",
+    blocks: Any = None,
     n_permutations: int,
     key: Any,
     batch_size: int | None = None,
+    precision: str = "float32",
     progress: bool = True,
     broken: bool = False,
     examples: bool = False,
-) -> dict[Any, Scores]:
+) -> Scored:
     """Fit every permutation once and score it on every validation; see `permutation_test` for the arguments.
 
     Args:
-        broken: also score copies of training rows with an independent second shuffle.
-        examples: also count, for each such copy, how often its shuffled label is predicted.
+        broken: also score rows that take the labels of training rows with an independent second shuffle.
+        examples: also count, for each such row, how often its shuffled label is predicted.
     """
-    if not isinstance(classifier, Classifier):
-        raise ValueError(
-            "classifier must have prepare, rows, fit and decision, as jm.Ridge() has, "
-            f"but is a {type(classifier).__name__}."
-        )
-    n = X.shape[0]
-    if len(labels.codes) != n:
-        raise ValueError(f"X has {n} rows, but y has {len(labels.codes)} labels: give one label per row.")
+    if len(labels.codes) != len(X):
+        raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
     for name, number in {"n_permutations": n_permutations, "batch_size": batch_size}.items():
         if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
             raise ValueError(f"{name} must be an integer >= 1, but is {number!r}.")
-    checked = {name: _checked(validation, X, labels) for name, validation in validations.items()}
+    one_of(precision, PRECISIONS, "precision")
+    codes = labels.codes
+    paired_stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
+    broken_stream = None
+    if broken:
+        broken_stream = random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
 
-    state = _prepare(classifier, X, n_classes=len(labels.classes))
-    views = {name: _View(_rows(classifier, state, rows), *rest) for name, (rows, *rest) in checked.items()}
-    paired_stream, broken_stream = shuffles(key, n), shuffles(jax.random.fold_in(key, _SECOND), n)
+    check(metric, classifier, n_rows=len(X), n_classes=len(labels.classes), dtype=X.dtype)
+    fits = _fits(classifier, metric, X, labels, validations, examples)
     if batch_size is None:
-        batch_size = _batch_size(classifier, state, views, labels.codes, n_permutations)
+        # Drawing labels moves a cell number of 4 bytes and a label or two per row.
+        one = 8 * len(codes) + max(fit.bytes_per_labelling(codes) for fit in fits)
+        batch_size = int(np.clip(_BATCH_BYTES // one, 1, min(_LARGEST_BATCH, B + 1)))
 
-    batches = []
-    recovered = None
-    starts = range(0, n_permutations + 1, batch_size)
-    for first in _progress(starts, batch_size, n_permutations + 1, progress):
-        paired = _draw(paired_stream, labels.codes, first, size=batch_size)
-        # The second shuffle of the observed labelling must not be the identity, so it is one index ahead.
-        others = _draw(broken_stream, labels.codes, first + 1, size=batch_size) if broken else None
-        # Which permutations count towards `recovered`: neither the observed one nor those past the last.
-        counted = np.isin(np.arange(first, first + batch_size), range(1, n_permutations + 1))
-        totals, counts = _batch(classifier, metric, state, views, paired, others, counted, examples=examples)
-        batches.append(jax.device_get(totals))
-        recovered = counts if recovered is None else jax.tree.map(jnp.add, recovered, counts)
+    def batch(first: int) -> Totals:
+        paired = _draw(paired_stream, codes, first, size=batch_size)
+        others = None if broken_stream is None else _draw(broken_stream, codes, first, size=batch_size)
+        # Neither the observed labelling counts towards `recovered`, nor those past the last.
+        counted = np.isin(np.arange(first, first + batch_size), range(1, B + 1))
+        return _merged([fit(paired, others, counted) for fit in fits])
 
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts)[: n_permutations + 1], *batches)
-    results = {}
-    for name, (rows, _, own) in checked.items():
-        per_kind = {kind: np.asarray(metric.finish(total, len(rows)), float) for kind, total in joined[name].items()}
-        shares = None
-        if examples and own is None:
-            shares = np.asarray(recovered[name], float) / n_permutations  # pyright: ignore[reportOptionalSubscript]
-        results[name] = Scores(per_kind["paired"], per_kind.get("broken"), shares)
-    return results
+    done: list[Totals] = []
+    recovered: dict[Any, Any] = {}
+    with jax.default_matmul_precision(PRECISIONS[precision]):
+        for totals in _one_ahead(map(batch, _progress(B + 1, batch_size, progress))):
+            done.append(jax.device_get(totals._replace(recovered={})))
+            for view, counts in totals.recovered.items():
+                recovered[view] = counts + recovered.get(view, 0)
+    joined = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1], *done)
+    _warn_of_divergence(joined.diagnostics)
+
+    n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
+    views = {}
+    for name in validations:
+        mine = [view for view in n_rows if view[0] == name]
+        kinds = {
+            kind: np.mean([np.asarray(metric.finish(joined.metric[v][kind], n_rows[v]), float) for v in mine], axis=0)
+            for kind in joined.metric[mine[0]]
+        }
+        shares = [np.asarray(recovered[view], float) / B for view in mine if view in recovered]
+        views[name] = Scores(kinds["paired"], kinds.get("broken"), np.concatenate(shares) if shares else None)
+    return Scored(views, exact, joined.diagnostics)
 
 
-def _checked(
-    validation: SharedStructure | Holdout, X: Float[Array, "n d"], labels: Labels
-) -> tuple[Float[Array, "m d"], Int[Array, " m"] | None, Integer[Array, " m"] | None]:
-    """Rows, source and own labels of one validation, checked against the training rows."""
-    if not isinstance(validation, (SharedStructure, Holdout)):
-        raise ValueError(
-            "validation must be jm.SharedStructure(X_val) or jm.Holdout(X_val, y_val), "
-            f"but is a {type(validation).__name__}."
-        )
-    X_val = as_features(validation.X_val, "X_val").astype(X.dtype)
-    (n, d), m = X.shape, X_val.shape[0]
-    if X_val.shape[1] != d:
-        raise ValueError(f"X_val has {X_val.shape[1]} features, but X has {d}: extract both in the same way.")
-    if isinstance(validation, Holdout):
-        own = as_labels(validation.y_val, "y_val", labels.classes).codes
-        if len(own) != m:
-            raise ValueError(f"X_val has {m} rows, but y_val has {len(own)} labels: give one label per row.")
-        return X_val, None, own
-    if validation.source is None:
-        if m != n:
+def _fits(
+    classifier: Classifier | HostClassifier,
+    metric: Metric,
+    X: Float[Array, "n d"],
+    labels: Labels,
+    validations: Mapping[Any, Design],
+    examples: bool,
+) -> list[Fit]:
+    """The fits that the designs ask for; parts with the same rows to fit share one."""
+    on_host = not isinstance(classifier, Classifier)
+    n_classes = len(labels.classes)
+    fits, shared = [], {}
+    for name, design in validations.items():
+        if not isinstance(design, Design):
             raise ValueError(
-                f"X_val has {m} rows, but X has {n}: without `source` they must be the same rows in the same order. "
-                "Pass source=, the training row that each row of X_val was made from."
+                "validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, "
+                f"but is a {type(design).__name__}."
             )
-        return X_val, None, None
-    source = np.asarray(validation.source)
-    if source.shape != (m,) or source.dtype.kind not in "iu":
-        raise ValueError(
-            f"source must hold one row number of X for each of the {m} rows of X_val, "
-            f"but has shape {source.shape} and dtype {source.dtype}."
-        )
-    if source.min() < 0 or source.max() >= n:
-        raise ValueError(
-            f"source must lie in 0 .. {n - 1}, the rows of X, but reaches from {source.min()} to {source.max()}."
-        )
-    return X_val, jnp.asarray(source, jnp.int32), None
-
-
-@partial(jax.jit, static_argnums=0, static_argnames="n_classes")
-def _prepare(classifier: Classifier, X: Array, n_classes: int) -> Any:
-    return classifier.prepare(X, n_classes)
-
-
-@partial(jax.jit, static_argnums=0)
-def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
-    return classifier.rows(state, X_val)
+        if isinstance(design, KFold) and design.refold:
+            design.check(labels)
+            kind: Any = HostRefoldedFit if on_host else RefoldedFit
+            fits.append(kind(classifier, metric, X, n_classes, name, design))
+            continue
+        for number, part in enumerate(design.parts(X, labels)):
+            rows = None if part.train is None else part.train.tobytes()
+            shared.setdefault(rows, {})[name, number] = part
+    kind: Any = HostFit if on_host else PreparedFit
+    return fits + [kind(classifier, metric, X, n_classes, parts, examples=examples) for parts in shared.values()]
 
 
 @partial(jax.jit, static_argnames="size")
-def _draw(stream: Shuffles, y: Integer[Array, " n"], first: Any, size: int) -> Integer[Array, "size n"]:
+def _draw(stream: Stream, y: Integer[Array, " n"], first: Any, size: int) -> Integer[Array, "size n"]:
     """Labels of permutations `first .. first + size - 1`."""
     return jax.vmap(lambda index: stream.labels(y, index))(first + jnp.arange(size))
 
 
-@partial(jax.jit, static_argnums=(0, 1), static_argnames="examples")
-def _batch(
-    classifier: Classifier,
-    metric: Metric,
-    state: Any,
-    views: dict[Any, _View],
-    labels: Integer[Array, "size n"],
-    others: Integer[Array, "size n"] | None,
-    counted: Bool[Array, " size"],
-    *,
-    examples: bool,
-) -> tuple[dict[Any, dict[str, Any]], dict[Any, Int[Array, " m"] | None]]:
-    """Totals of every labelling on every view; and per row, how many of the `counted` labellings were recovered.
-
-    Args:
-        labels: what to fit, and what copies of training rows are scored with ("paired").
-        others: what those copies are scored with as well ("broken").
-    """
-    params = jax.vmap(lambda one: classifier.fit(state, one))(labels)
-
-    def score(view: _View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
-        if view.own is None:
-            targets = {"paired": labels} if others is None else {"paired": labels, "broken": others}
-            # Rows first, so that a block of rows takes its labels along.
-            targets = {kind: (t if view.source is None else t[:, view.source]).T for kind, t in targets.items()}
-        else:
-            targets = {"paired": view.own[:, None].repeat(len(labels), axis=1)}
-
-        def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
-            rows, block_targets = arrays
-            scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
-            totals = {kind: jax.vmap(metric.partial, (0, 1))(scores, t) for kind, t in block_targets.items()}
-            if not examples or view.own is not None:
-                return totals, None
-            hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
-            return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
-
-        return over_row_blocks(block, (view.rows, targets))
-
-    scored = {name: score(view) for name, view in views.items()}
-    return {name: totals for name, (totals, _) in scored.items()}, {
-        name: counts for name, (_, counts) in scored.items()
-    }
+def _merged(totals: list[Totals]) -> Totals:
+    """Totals of several fits of the same labellings; a fit has converged if it has in every fold."""
+    metric, recovered, diagnostics = {}, {}, {}
+    for one in totals:
+        metric |= one.metric
+        recovered |= one.recovered
+        for name, values in one.diagnostics.items():
+            worse = jnp.minimum if values.dtype == bool else jnp.maximum
+            diagnostics[name] = worse(diagnostics[name], values) if name in diagnostics else values
+    return Totals(metric, recovered, diagnostics)
 
 
-def _batch_size(classifier: Classifier, state: Any, views: dict[Any, _View], y: Array, n_permutations: int) -> int:
-    """As many permutations as `_BATCH_BYTES` hold, from the shapes of what one permutation needs."""
-    params = jax.eval_shape(classifier.fit, state, y)
-    needs = [
-        8 * y.shape[0],
-        params,
-    ]  # Drawing labels moves a cell number of 4 bytes and a label or two per row.
-    for view in views.values():
-        block = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct((min(BLOCK_ROWS, a.shape[0]), *a.shape[1:]), a.dtype), view.rows
+def _one_ahead(batches: Iterator[Totals]) -> Iterator[Totals]:
+    """Start each batch before the one before it is handed over, so that a device need not wait for the host."""
+    before = next(batches)
+    for batch in batches:
+        yield before
+        before = batch
+    yield before
+
+
+def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
+    if "converged" in diagnostics and not diagnostics["converged"].all():
+        failed = int((~diagnostics["converged"]).sum())
+        warnings.warn(
+            f"{failed} of {diagnostics['converged'].size} fits stopped before they converged. The test is exact all "
+            "the same, but on scores of unfinished fits: raise max_steps or the penalty, or see `diagnostics`.",
+            stacklevel=4,
         )
-        needs.append(jax.eval_shape(classifier.decision, state, params, block))
-    one = sum(leaf if isinstance(leaf, int) else leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(needs))
-    return int(np.clip(_BATCH_BYTES // one, 1, min(_LARGEST_BATCH, n_permutations + 1)))
 
 
-def _progress(starts: range, batch_size: int, total: int, show: bool) -> Any:
-    """Yield the batches' first indices, with a bar that counts permutations once a run takes longer than a moment."""
+def _progress(total: int, batch_size: int, show: bool) -> Iterator[int]:
+    """The batches' first indices, with a bar that counts permutations once a run takes longer than a moment."""
+    starts = range(0, total, batch_size)
     if not show:
         yield from starts
         return

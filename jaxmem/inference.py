@@ -27,11 +27,21 @@ def pvalue(
         statistic: the observed one.
         null_distribution: the statistics under B random permutations, without the observed one.
         alternative: "greater", "less", or "two-sided" (twice the smaller of the two, at most 1; SciPy's definition).
-        rounding: differences up to `rounding * |statistic|` count as ties. Zero where the statistic is a function of
-            counts; else SciPy's choice, 100 times the machine epsilon of the precision it was computed in.
+        rounding: differences up to `rounding * max(1, |statistic|)` count as ties; 100 times the machine epsilon of
+            the precision that the statistics were computed in is SciPy's choice.
+
+    Raises:
+        ValueError: an unknown alternative, or a statistic that is NaN.
     """
     one_of(alternative, ALTERNATIVES, "alternative")
-    tolerance = rounding * abs(statistic)
+    if np.isnan(statistic) or np.isnan(null_distribution).any():
+        # NaN compares as smaller than anything: it would lower the p-value without a word.
+        raise ValueError(
+            f"the statistic is NaN under {np.isnan(np.append(null_distribution, statistic)).sum()} of "
+            f"{null_distribution.size + 1} labellings: it is not defined there, as where all rows to score have one "
+            "class. Use more rows, or another metric."
+        )
+    tolerance = rounding * max(1.0, abs(statistic))
     greater = _with_observed(np.count_nonzero(null_distribution >= statistic - tolerance), null_distribution.size)
     less = _with_observed(np.count_nonzero(null_distribution <= statistic + tolerance), null_distribution.size)
     if alternative == "two-sided":

@@ -30,7 +30,7 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
         name: how the caller knows this array, for the messages.
 
     Raises:
-        ValueError: not two-dimensional, no rows or columns, not numbers, or not finite.
+        ValueError: not two-dimensional, no rows or columns, not numbers, not finite, or too large to be squared.
     """
     if hasattr(X, "detach"):  # A PyTorch tensor; its gradient is of no use here.
         X = X.detach()
@@ -51,6 +51,12 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
         raise ValueError(
             f"{name} has NaN or infinite features in {bad.size} of {len(finite)} rows, the first in row {bad[0]}. "
             "Drop or impute them before the test."
+        )
+    largest, limit = float(jnp.abs(features).max()), float(jnp.finfo(features.dtype).max)
+    if largest**2 * features.size > limit:
+        raise ValueError(
+            f"{name} has features as large as {largest:.1e}: their squares overflow in {features.dtype}. "
+            "Divide them by a constant; it changes no distance or direction between rows."
         )
     return features
 

@@ -19,22 +19,21 @@ ours.
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxmem.classifiers.base import Classifier
+from jaxmem.classifiers import as_classifier
 from jaxmem.engine import score_permutations
 from jaxmem.inference import pvalue
 from jaxmem.inputs import as_features, as_key, as_labels
 from jaxmem.metrics import accuracy
-from jaxmem.results import MemorizationTest
+from jaxmem.results import MemorizationTest, key_fields
 from jaxmem.validation import Holdout, SharedStructure
 
 __all__ = ["memorization_test", "memorization_tests"]
 
 
 def memorization_test(
-    classifier: Classifier,
+    classifier: Any,
     X: Any,
     y: Any,
     validation: SharedStructure,
@@ -75,7 +74,7 @@ def memorization_test(
 
 
 def memorization_tests(
-    classifier: Classifier,
+    classifier: Any,
     X: Any,
     y: Any,
     validations: Mapping[str, SharedStructure],
@@ -104,9 +103,10 @@ def memorization_tests(
         raise ValueError(f"test must be independent rows, jm.Holdout(X_test, y_test), but is a {type(test).__name__}.")
     key = as_key(key)
     labels = as_labels(y)
+    classifier = as_classifier(classifier)
     shared, own = [("shared", name) for name in validations], ("own", "test")
     designs = dict(zip(shared, validations.values(), strict=True))
-    scores = score_permutations(
+    scored = score_permutations(
         classifier,
         as_features(X),
         labels,
@@ -119,16 +119,19 @@ def memorization_tests(
         broken=True,
         examples=True,
     )
-    on_test = None if test is None else scores[own].paired
+    on_test = None if test is None else scored.views[own].paired
     results = {}
     for name in validations:
-        paired, broken, recovered = scores["shared", name]
+        paired, broken, recovered = scored.views["shared", name]
         assert broken is not None and recovered is not None  # Asked for above.
         results[name] = MemorizationTest(
             classifier=repr(classifier),
             y=np.asarray(labels.codes),
             classes=labels.classes,
-            key_data=np.asarray(jax.random.key_data(key)),
+            **key_fields(key),
+            n_permutations=n_permutations,
+            exact=scored.exact,
+            diagnostics=scored.diagnostics,
             statistic=float(paired[0]),
             null_distribution=paired[1:],
             chance_distribution=broken[1:],

@@ -50,9 +50,9 @@ def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
     # Epochs are kept at growing distances, so their order is the axis.
     places = np.arange(own.sizes["epoch"])
     violins = panel.violinplot(own.paired_null.transpose("epoch", "permutation").values.T, places, widths=0.8)
-    for name, part in violins.items():
-        for artist in part if name == "bodies" else [part]:
-            artist.set_color(_NULL)
+    for part in violins.values():
+        for artist in part if isinstance(part, list) else [part]:
+            artist.set_color(_NULL)  # pyright: ignore[reportAttributeAccessIssue]
     panel.plot(places, own.observed, "o-", color=_OBSERVED, markersize=4, label="observed")
     panel.plot(places, own.paired_null.mean("permutation"), "-", color=_NULL, lw=1, label="paired null (memorization)")
     panel.plot(places, own.test_observed, "s:", color=_TEST, markersize=3, label="independent test")

@@ -2,27 +2,26 @@
 
 import json
 import os
-import tempfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Array, Float, Integer, Key
 
-from jaxmem.permutations import shuffles
+from jaxmem.permutations import plan
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["MemorizationTest", "PermutationTest", "load"]
+__all__ = ["MemorizationTest", "PermutationTest", "key_fields", "load"]
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Result:
     """What every result knows of how it came about.
 
@@ -31,12 +30,25 @@ class _Result:
         y: codes of the observed labels, shape (n,): positions in `classes`.
         classes: the sorted classes, shape (C,).
         key_data: the raw data of the JAX key beneath the permutations.
+        key_impl: the kind of key, as JAX names it.
+        scheme: "free", "within" or "whole".
+        blocks: the block of each row, shape (n,); None for the free scheme.
+        n_permutations: how many permutations were asked for.
+        exact: whether the null holds every distinct labelling once; there are then no more than `n_permutations`.
+        diagnostics: what an iterative classifier says of its fits, by name ("converged", ...); shape (B + 1,), the
+            observed fit first. Empty for classifiers in closed form.
     """
 
     classifier: str
     y: Integer[np.ndarray, " n"]
     classes: np.ndarray
     key_data: Integer[np.ndarray, " words"]
+    key_impl: str
+    n_permutations: int
+    scheme: str = "free"
+    blocks: np.ndarray | None = None
+    exact: bool = False
+    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
 
     def labels(self, index: int) -> np.ndarray:
         """Labels under permutation number `index`, shape (n,); index 0 is the observed labelling.
@@ -45,31 +57,37 @@ class _Result:
         """
         if index < 0:
             raise ValueError(f"index must be >= 0 (0 is the observed labelling), but is {index}.")
-        stream = shuffles(jax.random.wrap_key_data(jnp.asarray(self.key_data)), len(self.y))
+        key = jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_impl)
+        stream, _, _ = plan(key, self.y, scheme=self.scheme, blocks=self.blocks, n_permutations=self.n_permutations)
         return self.classes[np.asarray(stream.labels(jnp.asarray(self.y), index))]
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the result to `path` as an .npz archive; all of it or nothing."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        diagnostics = values.pop("diagnostics")
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        arrays |= {_DIAGNOSTIC + name: value for name, value in diagnostics.items()}
         rest = {name: value for name, value in values.items() if name not in arrays}
         header = json.dumps({"jaxmem": FORMAT, "type": type(self).__name__, **rest})
         path = Path(path)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            try:
+        # Under a name of its own until it is whole; opened plainly, for a file as readable as any other.
+        workshop = path.with_name(f".{path.name}-{os.getpid()}")
+        try:
+            with open(workshop, "xb") as file:
                 np.savez(file, **{_HEADER: np.array(header)}, **arrays)  # pyright: ignore[reportArgumentType]
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            workshop.replace(path)
+        except BaseException:
+            workshop.unlink(missing_ok=True)
+            raise
 
 
 _HEADER = "__jaxmem__"
+_DIAGNOSTIC = "diagnostics/"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PermutationTest(_Result):
     """Result of `permutation_test`.
 
@@ -79,6 +97,8 @@ class PermutationTest(_Result):
         null_distribution: the scores under the permutations 1 .. B, shape (B,).
         alternative: "greater", "less" or "two-sided".
         metric: what is scored.
+        example_scores: share of the permutations in which a row's shuffled label was predicted, shape (m,), the rows in
+            the order in which the design scores them; None unless asked for.
     """
 
     statistic: float
@@ -86,6 +106,7 @@ class PermutationTest(_Result):
     null_distribution: Float[np.ndarray, " B"]
     alternative: str
     metric: str
+    example_scores: Float[np.ndarray, " m"] | None = None
 
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
@@ -97,7 +118,7 @@ class PermutationTest(_Result):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class MemorizationTest(_Result):
     """Result of `memorization_test`: one fit per permutation, scored three ways (accuracy).
 
@@ -128,10 +149,11 @@ class MemorizationTest(_Result):
     def memorization(self) -> float:
         """Memorization index `(m - c) / (1 - c)`: how far the paired null's mean m lies from chance c towards perfect.
 
-        An untrained network and the raw inputs have one above zero too: compare with theirs.
+        An untrained network and the raw inputs have one above zero too: compare with theirs. NaN where chance is
+        perfect, which takes very few rows and permutations.
         """
         chance = self.chance
-        return float(self.null_distribution.mean() - chance) / (1 - chance)
+        return float(self.null_distribution.mean() - chance) / (1 - chance) if chance < 1 else float("nan")
 
     @property
     def learning(self) -> float:
@@ -181,15 +203,22 @@ def load(path: str | os.PathLike) -> Any:
         ValueError: not such a file, or one of a newer version of jaxmem.
     """
     types = {kind.__name__: kind for kind in (PermutationTest, MemorizationTest)}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        header = json.loads(str(arrays.pop(_HEADER)))
-        version, kind = header.pop("jaxmem"), types[header.pop("type")]
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is no result that jaxmem saved: {error!r}.") from error
-    if version > FORMAT:
-        raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
-    return kind(**arrays, **header)
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive)
+            header = json.loads(str(arrays.pop(_HEADER)))
+            version = header.pop("jaxmem")
+            if version <= FORMAT:
+                kind = types[header.pop("type")]
+                names = [name for name in arrays if name.startswith(_DIAGNOSTIC)]
+                diagnostics = {name.removeprefix(_DIAGNOSTIC): arrays.pop(name) for name in names}
+                return kind(**arrays, **header, diagnostics=diagnostics)
+        except Exception as error:
+            raise ValueError(f"{path} is no result that jaxmem saved: {error!r}.") from error
+    raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
+
+
+def key_fields(key: Key[Array, ""]) -> dict[str, Any]:
+    """A key as the fields of a result that keep it."""
+    return {"key_data": np.asarray(jax.random.key_data(key)), "key_impl": str(jax.random.key_impl(key))}

@@ -1,9 +1,44 @@
-"""Validation designs: which rows are scored, and with whose labels."""
+"""Validation designs: which rows are fitted, which are scored, and with whose labels.
+
+Every design answers one question, `parts(X, labels)`: the fits it needs, and for each the rows to score. A part's rows
+either take the labels of training rows (`source`), shuffled or not, or have labels of their own (`own`).
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Holdout", "SharedStructure"]
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Integer
+
+from jaxmem.inputs import Labels, as_features, as_labels
+
+__all__ = ["Design", "Holdout", "KFold", "Part", "Resubstitution", "SharedStructure"]
+
+
+class Part(NamedTuple):
+    """One fit and the rows that it is scored on.
+
+    Attributes:
+        train: which rows of X are fitted; None: all of them.
+        rows: features of the rows to score.
+        source: the row of X whose label each takes; None: the rows of X in order, or rows with labels of their own.
+        own: codes of labels that no permutation touches.
+    """
+
+    train: Int[np.ndarray, " k"] | None
+    rows: Float[Array, "m d"]
+    source: Int[np.ndarray, " m"] | None = None
+    own: Integer[Array, " m"] | None = None
+
+
+@runtime_checkable
+class Design(Protocol):
+    """What a validation design must answer."""
+
+    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+        """The fits and the rows to score; raises ValueError if the design does not fit the training rows."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,12 +51,34 @@ class SharedStructure:
     Args:
         X_val: features of the copies, shape (m, d).
         source: row `j` of `X_val` was made from training row `source[j]`; shape (m,). None: the same rows in the same
-            order.
-            Several copies of a row are fine.
+            order. Several copies of a row are fine.
     """
 
     X_val: Any
     source: Any = None
+
+    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+        """One fit on all rows, scored on the copies."""
+        rows, n = _rows_like(X, self.X_val), X.shape[0]
+        m = rows.shape[0]
+        if self.source is None:
+            if m != n:
+                raise ValueError(
+                    f"X_val has {m} rows, but X has {n}: without `source` they must be the same rows in the same "
+                    "order. Pass source=, the training row that each row of X_val was made from."
+                )
+            return [Part(None, rows)]
+        source = np.asarray(self.source)
+        if source.shape != (m,) or source.dtype.kind not in "iu":
+            raise ValueError(
+                f"source must hold one row number of X for each of the {m} rows of X_val, "
+                f"but has shape {source.shape} and dtype {source.dtype}."
+            )
+        if source.min() < 0 or source.max() >= n:
+            raise ValueError(
+                f"source must lie in 0 .. {n - 1}, the rows of X, but reaches from {source.min()} to {source.max()}."
+            )
+        return [Part(None, rows, source=source.astype(np.int32))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,3 +92,107 @@ class Holdout:
 
     X_val: Any
     y_val: Any
+
+    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+        """One fit on all rows, scored on the independent ones."""
+        rows = _rows_like(X, self.X_val)
+        own = as_labels(self.y_val, "y_val", labels.classes).codes
+        if len(own) != len(rows):
+            raise ValueError(f"X_val has {len(rows)} rows, but y_val has {len(own)} labels: give one label per row.")
+        return [Part(None, rows, own=own)]
+
+
+@dataclass(frozen=True)
+class Resubstitution:
+    """The training rows themselves: how well a labelling can be fitted at all."""
+
+    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+        """One fit on all rows, scored on the same."""
+        return [Part(None, X)]
+
+
+@dataclass(frozen=True)
+class KFold:
+    """Cross-validation: every row is scored once, by a fit on the other folds; the statistic is their mean.
+
+    Args:
+        n_splits: number of folds, at least 2.
+        shuffle: draw the folds at random, rather than take the rows in order.
+        stratified: keep the class proportions in every fold, as scikit-learn's `StratifiedKFold` does.
+        refold: draw the stratified folds anew for every permutation from its own labels, as scikit-learn's
+            `permutation_test_score` does. The features are then prepared anew for every permutation too, which costs
+            many times as much. By default the folds of the observed labels serve all permutations; both tests are
+            exact.
+        seed: of the shuffle.
+    """
+
+    n_splits: int = 5
+    shuffle: bool = False
+    stratified: bool = True
+    refold: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        if not (isinstance(self.n_splits, int) and self.n_splits >= 2):
+            raise ValueError(f"n_splits must be an integer >= 2, but is {self.n_splits!r}.")
+        if self.refold and not self.stratified:
+            raise ValueError("refold=True needs stratified=True: folds that ignore the labels never change.")
+
+    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+        """One fit per fold, on the rows outside of it."""
+        self.check(labels)
+        fold = np.asarray(self.folds(labels.codes, len(labels.classes)))
+        rows = [np.flatnonzero(fold == k) for k in range(self.n_splits)]
+        return [
+            Part(np.flatnonzero(fold != k), X[inside], source=inside.astype(np.int32)) for k, inside in enumerate(rows)
+        ]
+
+    def check(self, labels: Labels) -> None:
+        """Raise ValueError unless every fold can be filled, and every class occurs outside of every fold."""
+        counts = np.bincount(np.asarray(labels.codes), minlength=len(labels.classes))
+        if self.n_splits > counts.sum():
+            raise ValueError(f"n_splits is {self.n_splits}, but there are only {counts.sum()} rows.")
+        if self.stratified and counts.min() < self.n_splits:
+            rare = labels.classes[counts.argmin()]
+            raise ValueError(
+                f"class {rare!r} has {counts.min()} rows, fewer than n_splits = {self.n_splits}: it would be absent "
+                "from a fold. Use fewer splits, or drop the class."
+            )
+
+    def size(self, k: int, n: int) -> int:
+        """How many of n rows fold number k has; it does not depend on the labels."""
+        return n // self.n_splits + (k < n % self.n_splits)
+
+    def folds(self, codes: Integer[Array, " n"], n_classes: int) -> Int[Array, " n"]:
+        """Fold of every row; traces, so that folds can follow shuffled labels."""
+        n = codes.shape[0]
+        order = np.random.default_rng(self.seed).permutation(n) if self.shuffle else np.arange(n)
+        if not self.stratified:
+            # Contiguous folds, the first n % n_splits of them one row longer, as scikit-learn cuts them.
+            sizes = [self.size(k, n) for k in range(self.n_splits)]
+            return jnp.zeros(n, jnp.int32).at[order].set(np.repeat(np.arange(self.n_splits), sizes).astype(np.int32))
+        return jnp.zeros(n, jnp.int32).at[order].set(self._stratified(codes[order], n_classes))
+
+    def _stratified(self, codes: Integer[Array, " n"], n_classes: int) -> Int[Array, " n"]:
+        # scikit-learn's allocation: number the classes by first appearance, deal the sorted labels out to the folds
+        # like cards, and fill each class's share of every fold in the order of the rows.
+        member = codes[:, None] == jnp.arange(n_classes, dtype=codes.dtype)[None, :]
+        appearance = jnp.argsort(jnp.argmax(member, axis=0))
+        counts = member.sum(axis=0)[appearance]
+        ends = jnp.cumsum(counts)
+        begins = ends - counts
+        # Of the cards k, k + K, k + 2K, ... those in [begin, end) belong to the class.
+        k = jnp.arange(self.n_splits)[None, :]
+        dealt = [-(-(bound[:, None] - k) // self.n_splits) for bound in (begins, ends)]
+        share = jnp.cumsum(jnp.maximum(dealt[1], 0) - jnp.maximum(dealt[0], 0), axis=1)
+        share = jnp.zeros_like(share).at[appearance].set(share)
+        rank = (jnp.cumsum(member, axis=0) - 1)[jnp.arange(codes.shape[0]), codes.astype(jnp.int32)]
+        return (rank[:, None] >= share[codes.astype(jnp.int32)]).sum(axis=1).astype(jnp.int32)
+
+
+def _rows_like(X: Float[Array, "n d"], X_val: Any) -> Float[Array, "m d"]:
+    rows = as_features(X_val, "X_val").astype(X.dtype)
+    if rows.shape[1] != X.shape[1]:
+        raise ValueError(f"X_val has {rows.shape[1]} features, but X has {X.shape[1]}: extract both in the same way.")
+    return rows

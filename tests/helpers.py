@@ -1,10 +1,10 @@
 """What several test files share: small data sets, a classifier run by hand on many labellings, comparisons."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from jaxmem.permutations import shuffles
 
 
 def blobs(n, d, n_classes, *, seed=0, n_val=None, noise=0.5, separation=1.0):
@@ -17,24 +17,26 @@ def blobs(n, d, n_classes, *, seed=0, n_val=None, noise=0.5, separation=1.0):
     return X, y, X_val
 
 
-def labellings(y, n_labellings, key=0):
-    """Permutations 0 .. n_labellings - 1 of `y`, the first of them `y` itself."""
-    stream = shuffles(jax.random.key(key), len(y))
-    return np.asarray(jax.vmap(lambda index: stream.labels(jnp.asarray(y), index))(jnp.arange(n_labellings)))
+def labellings(y, n_labellings):
+    """`y` itself and `n_labellings - 1` shuffles of it."""
+    rng = np.random.default_rng(0)
+    return np.stack([y] + [rng.permutation(y) for _ in range(n_labellings - 1)])
 
 
 def decisions(classifier, X, labels, X_val, n_classes, dtype):
     """Scores (B, m, C) of the classifier fitted on every row of `labels` (B, n), by its four functions alone."""
+    scores = _decisions(
+        classifier, n_classes, jnp.asarray(X, dtype), jnp.asarray(labels, jnp.int32), jnp.asarray(X_val, dtype)
+    )
+    assert scores.dtype == dtype
+    return np.asarray(scores)
 
-    @jax.jit
-    def scores(X, labels, X_val):
-        state = classifier.prepare(X, n_classes)
-        rows = classifier.rows(state, X_val)
-        return jax.vmap(lambda one: classifier.decision(state, classifier.fit(state, one), rows))(labels)
 
-    result = scores(jnp.asarray(X, dtype), jnp.asarray(labels), jnp.asarray(X_val, dtype))
-    assert result.dtype == dtype
-    return np.asarray(result)
+@partial(jax.jit, static_argnums=(0, 1))
+def _decisions(classifier, n_classes, X, labels, X_val):
+    state = classifier.prepare(X, n_classes)
+    rows = classifier.rows(state, X_val)
+    return jax.vmap(lambda one: classifier.decision(state, classifier.fit(state, one), rows))(labels)
 
 
 def assert_same_predictions(scores, expected, margin):

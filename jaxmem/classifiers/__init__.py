@@ -1,7 +1,41 @@
 """Shallow classifiers, each cut in two: what needs no labels, once; what does, for one label vector."""
 
-from jaxmem.classifiers.base import Classifier
-from jaxmem.classifiers.knn import KNeighbors
-from jaxmem.classifiers.ridge import Ridge
+from typing import Any
 
-__all__ = ["Classifier", "KNeighbors", "Ridge"]
+from jaxmem.classifiers.base import Classifier, HostClassifier
+from jaxmem.classifiers.centroid import NearestCentroid
+from jaxmem.classifiers.estimator import Estimator
+from jaxmem.classifiers.knn import KNeighbors
+from jaxmem.classifiers.lda import LDA
+from jaxmem.classifiers.naive_bayes import GaussianNB
+from jaxmem.classifiers.ridge import Ridge
+from jaxmem.classifiers.softmax import Softmax
+from jaxmem.classifiers.svm import LinearSVM
+
+__all__ = [
+    "LDA",
+    "Classifier",
+    "Estimator",
+    "GaussianNB",
+    "HostClassifier",
+    "KNeighbors",
+    "LinearSVM",
+    "NearestCentroid",
+    "Ridge",
+    "Softmax",
+    "as_classifier",
+]
+
+
+def as_classifier(classifier: Any) -> Classifier | HostClassifier:
+    """Take a classifier of jaxmem's own form as it is, and one of scikit-learn's as an `Estimator`.
+
+    Raises:
+        ValueError: neither of the two.
+    """
+    if isinstance(classifier, (Classifier, HostClassifier)) and not isinstance(classifier, type):
+        return classifier
+    if hasattr(classifier, "get_params") and not isinstance(classifier, type):
+        return Estimator(classifier)
+    what = f"the class {classifier.__name__}; call it first" if isinstance(classifier, type) else repr(classifier)
+    raise ValueError(f"classifier must be one of jaxmem's (jm.Ridge(), say) or of scikit-learn's, but is {what}.")

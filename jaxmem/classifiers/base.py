@@ -12,6 +12,11 @@ Labels are the only thing that a permutation changes. A classifier is therefore 
 cut rows into blocks without knowing what they are. All four are pure, trace under `jax.jit` and run under `jax.vmap`:
 no branch may depend on a value. Predictions are `argmax(scores)`, the first class winning ties.
 
+Some metrics need more of scores than their order within a row. A classifier may say what its scores mean in a class
+attribute `gives`, one of `jaxmem.metrics.SCALES` ("decision" without it), and how to make probabilities of them in a
+method `probabilities(scores)`. An iterative one may report on its fits in a method `diagnostics(params)`, a dict of
+scalars; a "converged" that is False is made a warning.
+
 A classifier is a frozen dataclass of its hyperparameters, hence hashable, hence a static argument: the engine compiles
 once per (classifier, shapes, dtype). Adding one takes these four functions. Nearest class mean in full:
 
@@ -34,14 +39,16 @@ once per (classifier, shapes, dtype). Adding one takes these four functions. Nea
 and `jm.permutation_test(NearestMean(), X, y, ...)` works, in batches, on every device.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.blocks import over_row_blocks
 
-__all__ = ["Classifier", "class_sums", "one_hot"]
+__all__ = ["Classifier", "HostClassifier", "class_sums", "one_hot"]
 
 
 @runtime_checkable
@@ -62,6 +69,26 @@ class Classifier(Protocol):
 
     def decision(self, state: Any, params: Any, rows: Any) -> Float[Array, "m n_classes"]:
         """Score any slice of the rows by one fit."""
+        ...
+
+
+@runtime_checkable
+class HostClassifier(Protocol):
+    """The slow path: a classifier that JAX cannot trace, refitted from scratch on the host for every labelling."""
+
+    def refit(
+        self, fits: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]], n_classes: int, needs: str
+    ) -> list[list[np.ndarray]]:
+        """Fit each `(X, labels, several sets of rows)` and score its sets.
+
+        Args:
+            fits: what to fit and to score.
+            n_classes: number of classes; labels are integers below it.
+            needs: what the scores have to mean, one of `jaxmem.metrics.SCALES`.
+
+        Returns:
+            For every fit, for every set of its rows, scores of shape (m, n_classes); larger is likelier.
+        """
         ...
 
 

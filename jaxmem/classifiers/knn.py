@@ -10,6 +10,7 @@ References: Fix & Hodges (1951); scikit-learn's `KNeighborsClassifier` (uniform 
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +43,7 @@ class KNeighbors:
     """
 
     n_neighbors: int = 1
+    gives: ClassVar[str] = "probabilities"
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""

@@ -17,7 +17,7 @@ which changes no prediction. References: Hoerl & Kennard (1970); scikit-learn's 
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +57,7 @@ class Ridge:
 
     alpha: float = 1.0
     standardize: bool = False
+    gives: ClassVar[str] = "indicators"
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""

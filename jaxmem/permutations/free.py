@@ -1,8 +1,4 @@
-"""Label permutations addressed by index: permutation `b` is a pure function of `(key, b)`.
-
-Nothing else enters: not the batch it is drawn in, not the device, not what was drawn before. A null can
-therefore be split, resumed, extended and looked up again. Index 0 is the identity, so the observed labels take the
-same path through the same kernels as the shuffled ones.
+"""Free shuffles: every row may take the label of every other.
 
 Two generators share the definition; the number of rows alone decides between them.
 
@@ -24,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, Integer, Key, UInt32
 
-__all__ = ["EXACT_ROWS", "Shuffles", "shuffles"]
+__all__ = ["EXACT_ROWS", "ROUNDS", "Shuffles", "scaled_below", "shuffles", "through_bijection"]
 
 # Both are part of the definition of (key, index): changing either changes every null ever drawn.
 EXACT_ROWS = 256
@@ -66,30 +62,49 @@ def _sorted_by_random_words(key: Key[Array, ""], y: Integer[Array, " n"]) -> Int
 def _through_bijection(key: Key[Array, ""], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
     n = y.shape[0]
     side = math.isqrt(n - 1) + 1
-    words = jax.random.bits(key, (ROUNDS, 2), jnp.uint32)
-    cells = _feistel_grid(words, side).reshape(-1).astype(jnp.int32)
-    landing, beyond = cells[:n], cells[n:]
-    # A cell beyond the last row is walked on by the bijection itself until it lands on a row. Pointer doubling needs
-    # log2 of the longest possible walk, on a table of at most 2a - 2 cells; the labels then carry the table with them.
-    for _ in range(beyond.shape[0].bit_length()):
-        beyond = jnp.where(beyond < n, beyond, beyond[jnp.maximum(beyond - n, 0)])
-    # A cycle that lies wholly beyond the rows never lands, and no row ever asks for it: any label will do there.
-    return jnp.concatenate([y, y[jnp.minimum(beyond, n - 1)]])[landing]
+    return through_bijection(jax.random.bits(key, (ROUNDS, 2), jnp.uint32), y, n, side, side)
 
 
-def _feistel_grid(words: UInt32[Array, "rounds 2"], side: int) -> UInt32[Array, "side side"]:
-    left = jax.lax.broadcasted_iota(jnp.uint32, (side, side), 0)
-    right = jax.lax.broadcasted_iota(jnp.uint32, (side, side), 1)
+def through_bijection(
+    words: UInt32[Array, "rounds 2"],
+    y: Integer[Array, " places"],
+    end: int | Int[Array, ""],
+    side: int | UInt32[Array, ""],
+    grid: int,
+) -> Integer[Array, " places"]:
+    """Labels `y` of rows that are laid out on a grid, each moved to where the bijection of these words says.
+
+    Args:
+        words: the key of every round.
+        y: the labels; place `l * grid + r` is cell `(l, r)`.
+        end: the first place beyond the last row. Labels from here on are never moved to a place before it.
+        side: cells with `l` and `r` below `side` take part; `side` squared is at least the number of rows, by less
+            than `2 * side - 1`. It may vary from one block to the next, where `grid` may not.
+        grid: how many columns the layout has, at least `side`.
+    """
+    left = jax.lax.broadcasted_iota(jnp.uint32, (grid, grid), 0)
+    right = jax.lax.broadcasted_iota(jnp.uint32, (grid, grid), 1)
     for offset, multiplier in words:
         hashed = (right + offset) * jnp.uint32(0x9E3779B1)
         hashed = (hashed ^ (hashed >> 15)) * (multiplier | 1)
-        total = left + _scaled_below(hashed ^ (hashed >> 13), side)
+        total = left + scaled_below(hashed ^ (hashed >> 13), side)
         # Below `side` the subtraction wraps round to a huge number: the minimum is the remainder.
         left, right = right, jnp.minimum(total, total - side)
-    return left * side + right
+    cells = (left * grid + right).reshape(-1).astype(jnp.int32)
+    # A cell beyond the last row is walked on by the bijection itself until it lands on a row. Those cells lie in the
+    # last two lines of the grid. Pointer doubling needs log2 of the longest possible walk, on a table of that many
+    # cells; the labels then carry the table with them.
+    n_beyond = 2 * grid
+    beyond = cells[jnp.minimum(end + jnp.arange(n_beyond), grid * grid - 1)]
+    for _ in range(n_beyond.bit_length()):
+        beyond = jnp.where(beyond < end, beyond, beyond[jnp.clip(beyond - end, 0, n_beyond - 1)])
+    # A cycle that lies wholly beyond the rows never lands, and no row ever asks for it: any label will do there.
+    table = jnp.concatenate([y, y[jnp.clip(beyond, 0, end - 1)]])
+    landing = cells[: len(y)]
+    return table[jnp.where(landing < end, landing, landing + (len(y) - end))]
 
 
-def _scaled_below(words: UInt32[Array, "..."], bound: int) -> UInt32[Array, "..."]:
+def scaled_below(words: UInt32[Array, "*shape"], bound: int | UInt32[Array, "..."]) -> UInt32[Array, "*shape"]:
     """High half of `words * bound`: uniform below `bound < 2**16` without a division or 64-bit integers."""
     high, low = words >> 16, words & 0xFFFF
     return (high * bound + ((low * bound) >> 16)) >> 16

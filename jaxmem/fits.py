@@ -1,0 +1,355 @@
+"""One fit of the features under many labellings: a batch of labels in, totals of a metric out.
+
+All kinds are alike from outside: `fit(labels, others, counted) -> Totals`.
+
+* `PreparedFit`: the features are prepared once; a batch of labellings is one compiled program that fits them all and
+  scores every view of rows a block at a time.
+* `RefoldedFit`: cross-validation whose folds follow the labels, so that every labelling prepares features of its own.
+* `HostFit` and `HostRefoldedFit`: a classifier that JAX knows nothing of, refitted on the host; its scores are
+totalled here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
+from jaxmem.classifiers.base import Classifier, HostClassifier
+from jaxmem.metrics import Metric, correct, scores_for
+from jaxmem.validation import KFold, Part
+
+__all__ = ["Fit", "HostFit", "HostRefoldedFit", "PreparedFit", "RefoldedFit", "Totals"]
+
+
+class Totals(NamedTuple):
+    """What a batch of labellings adds up to.
+
+    Attributes:
+        metric: by view, by kind of labels ("paired", "broken"), the metric's totals; every leaf has the batch in front.
+        recovered: by view, how many of the counted labellings predicted a row's label; shape (m,), where asked.
+        diagnostics: by name, what the classifier says of each of its fits, shape (batch,).
+    """
+
+    metric: dict[Any, dict[str, Any]]
+    recovered: dict[Any, Int[Array, " m"]]
+    diagnostics: dict[str, Array]
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """A fit of many labellings.
+
+    Attributes:
+        n_rows: how many rows each of its views scores.
+    """
+
+    n_rows: dict[Any, int]
+
+    def __call__(self, labels: Any, others: Any, counted: Any) -> Totals:
+        """Fit and score a batch of labellings.
+
+        Args:
+            labels: what to fit, and what copies of training rows are scored with ("paired"); shape (size, n).
+            others: what those copies are scored with as well ("broken"); None: nothing.
+            counted: which labellings count towards `Totals.recovered`; shape (size,).
+        """
+        ...
+
+    def bytes_per_labelling(self, labels: Any) -> int:
+        """Memory that one labelling of a batch takes; `labels` is any one of them."""
+        ...
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class View:
+    """Rows to score: copies of training rows (`source`, None: in order), or rows with labels of their own."""
+
+    rows: Any
+    source: Int[Array, " m"] | None
+    own: Integer[Array, " m"] | None
+
+
+class PreparedFit:
+    """The features prepared once, and all the views that share the fit.
+
+    Args:
+        classifier: the shallow classifier.
+        metric: what to total.
+        X: features, shape (n, d).
+        n_classes: number of classes.
+        parts: what to score, by view; all with the same rows to fit.
+        examples: count per row how often its label is recovered.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        metric: Metric,
+        X: Float[Array, "n d"],
+        n_classes: int,
+        parts: Mapping[Any, Part],
+        *,
+        examples: bool = False,
+    ) -> None:
+        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
+        self._static = classifier, metric
+        self._examples = examples
+        self._train = next(iter(parts.values())).train
+        self._state = _prepare(classifier, X if self._train is None else X[self._train], n_classes=n_classes)
+        self._views = {
+            view: View(
+                _rows(classifier, self._state, part.rows),
+                None if part.source is None else jnp.asarray(part.source),
+                part.own,
+            )
+            for view, part in parts.items()
+        }
+
+    def __call__(
+        self,
+        labels: Integer[Array, "size n"],
+        others: Integer[Array, "size n"] | None,
+        counted: Bool[np.ndarray, " size"],
+    ) -> Totals:
+        """Fit and score a batch of labellings."""
+        train = None if self._train is None else jnp.asarray(self._train)
+        return _batch(*self._static, self._state, self._views, train, labels, others, counted, examples=self._examples)
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """From the shapes of what a labelling needs."""
+        classifier, metric = self._static
+        fitted = labels if self._train is None else labels[self._train]
+        params = jax.eval_shape(classifier.fit, self._state, fitted)
+        needs: list[Any] = [params]
+        for view in self._views.values():
+            n_rows = jax.tree.leaves(view.rows)[0].shape[0]
+            size = min(BLOCK_ROWS, n_rows) if metric.additive else n_rows
+            block = jax.tree.map(lambda a, k=size: jax.ShapeDtypeStruct((k, *a.shape[1:]), a.dtype), view.rows)
+            needs.append(jax.eval_shape(classifier.decision, self._state, params, block))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(needs))
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="n_classes")
+def _prepare(classifier: Classifier, X: Array, n_classes: int) -> Any:
+    return classifier.prepare(X, n_classes)
+
+
+@partial(jax.jit, static_argnums=0)
+def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
+    return classifier.rows(state, X_val)
+
+
+@partial(jax.jit, static_argnums=(0, 1), static_argnames="examples")
+def _batch(
+    classifier: Classifier,
+    metric: Metric,
+    state: Any,
+    views: dict[Any, View],
+    train: Int[Array, " k"] | None,
+    labels: Integer[Array, "size n"],
+    others: Integer[Array, "size n"] | None,
+    counted: Bool[Array, " size"],
+    *,
+    examples: bool,
+) -> Totals:
+    params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
+
+    def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
+        # Rows first, so that a block of rows takes its labels along.
+        targets = {kind: target.T for kind, target in _targets(view.source, view.own, labels, others).items()}
+        n_rows = len(targets["paired"])
+
+        def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
+            rows, block_targets = arrays
+            scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
+            meant = jax.vmap(scores_for(metric, classifier, scores.shape[2]))(scores)
+            totals = {kind: jax.vmap(metric.partial, (0, 1))(meant, t) for kind, t in block_targets.items()}
+            if not examples or view.own is not None:
+                return totals, None
+            hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
+            return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
+
+        return over_row_blocks(block, (view.rows, targets), BLOCK_ROWS if metric.additive else n_rows)
+
+    scored = {name: score(view) for name, view in views.items()}
+    diagnose = getattr(classifier, "diagnostics", None)
+    return Totals(
+        {name: totals for name, (totals, _) in scored.items()},
+        {name: recovered for name, (_, recovered) in scored.items() if recovered is not None},
+        jax.vmap(diagnose)(params) if diagnose else {},
+    )
+
+
+def _targets(
+    source: Any, own: Any, labels: Integer[Array, "size n"], others: Integer[Array, "size n"] | None
+) -> dict[str, Integer[Array, "size m"]]:
+    """The labels to score a view with, by kind."""
+    if own is not None:
+        return {"paired": jnp.broadcast_to(own[None, :], (len(labels), len(own)))}
+    kinds = {"paired": labels} if others is None else {"paired": labels, "broken": others}
+    return kinds if source is None else {kind: target[:, source] for kind, target in kinds.items()}
+
+
+class RefoldedFit:
+    """Stratified cross-validation with folds drawn anew from every labelling; views are `(name, fold)`.
+
+    Args:
+        classifier, metric, X, n_classes: as in `PreparedFit`.
+        name: first half of the views' names.
+        folds: how to fold.
+    """
+
+    def __init__(
+        self, classifier: Classifier, metric: Metric, X: Float[Array, "n d"], n_classes: int, name: Any, folds: KFold
+    ) -> None:
+        self.n_rows = _fold_sizes(name, folds, len(X))
+        self._static = classifier, metric, folds, n_classes
+        self._X, self._name = X, name
+
+    def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
+        """Fold, prepare, fit and score under every labelling."""
+        per_fold = _refolded(*self._static, self._X, labels)
+        return Totals({(self._name, k): {"paired": total} for k, total in enumerate(per_fold)}, {}, {})
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """Nothing that grows with the batch: labellings run one after the other."""
+        return 0
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _refolded(
+    classifier: Classifier, metric: Metric, folds: KFold, n_classes: int, X: Array, labels: Integer[Array, "size n"]
+) -> list[Any]:
+    n = X.shape[0]
+
+    meaning = scores_for(metric, classifier, n_classes)
+
+    def one(labels: Integer[Array, " n"]) -> list[Any]:
+        fold, totals = folds.folds(labels, n_classes), []
+        for k in range(folds.n_splits):
+            size = folds.size(k, n)
+            (inside,) = jnp.nonzero(fold == k, size=size)
+            (outside,) = jnp.nonzero(fold != k, size=n - size)
+            state = classifier.prepare(X[outside], n_classes)
+            params = classifier.fit(state, labels[outside])
+            scores = classifier.decision(state, params, classifier.rows(state, X[inside]))
+            totals.append(metric.partial(meaning(scores), labels[inside]))
+        return totals
+
+    return jax.lax.map(one, labels)
+
+
+class HostFit:
+    """A classifier refitted on the host, one labelling after the other; its scores are totalled like any others.
+
+    Args:
+        classifier, metric, X, n_classes, examples: as in `PreparedFit`.
+        parts: what to score, by view; all with the same rows to fit.
+    """
+
+    def __init__(
+        self,
+        classifier: HostClassifier,
+        metric: Metric,
+        X: Float[Array, "n d"],
+        n_classes: int,
+        parts: Mapping[Any, Part],
+        *,
+        examples: bool = False,
+    ) -> None:
+        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
+        self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
+        self._parts = dict(parts)
+        train = next(iter(parts.values())).train
+        self._train = slice(None) if train is None else train
+        self._X = np.asarray(X)[self._train]
+        self._rows = [np.asarray(part.rows) for part in parts.values()]
+
+    def __call__(
+        self,
+        labels: Integer[Array, "size n"],
+        others: Integer[Array, "size n"] | None,
+        counted: Bool[np.ndarray, " size"],
+    ) -> Totals:
+        """Refit and score a batch of labellings."""
+        fits = [(self._X, one[self._train], self._rows) for one in np.asarray(labels)]
+        scores = self._classifier.refit(fits, self._n_classes, self._metric.needs)
+        totals, recovered = {}, {}
+        for number, (view, part) in enumerate(self._parts.items()):
+            stacked = jnp.stack([views[number] for views in scores])
+            targets = _targets(part.source, part.own, labels, others)
+            totals[view] = {kind: _total(self._metric, stacked, target) for kind, target in targets.items()}
+            examples = self._examples and part.own is None
+            if examples:
+                recovered[view] = _recovered(stacked, targets["paired"], counted)
+        return Totals(totals, recovered, {})
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """Its scores, on the host and on the device."""
+        return 2 * sum(len(rows) for rows in self._rows) * self._n_classes * self._X.itemsize
+
+
+class HostRefoldedFit:
+    """`RefoldedFit` for a classifier refitted on the host; views are `(name, fold)`."""
+
+    def __init__(
+        self,
+        classifier: HostClassifier,
+        metric: Metric,
+        X: Float[Array, "n d"],
+        n_classes: int,
+        name: Any,
+        folds: KFold,
+    ) -> None:
+        self.n_rows = _fold_sizes(name, folds, len(X))
+        self._classifier, self._metric, self._n_classes, self._folds = classifier, metric, n_classes, folds
+        self._X, self._name = np.asarray(X), name
+
+    def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
+        """Fold, refit and score under every labelling."""
+        codes = np.asarray(labels)
+        fold = np.asarray(_all_folds(self._folds, self._n_classes, labels))
+        fits = [
+            (self._X[fold[b] != k], one[fold[b] != k], [self._X[fold[b] == k]])
+            for b, one in enumerate(codes)
+            for k in range(self._folds.n_splits)
+        ]
+        scores = self._classifier.refit(fits, self._n_classes, self._metric.needs)
+        totals = {}
+        for k in range(self._folds.n_splits):
+            stacked = jnp.stack([view for (view,) in scores[k :: self._folds.n_splits]])
+            targets = jnp.stack([one[fold[b] == k] for b, one in enumerate(codes)])
+            totals[self._name, k] = {"paired": _total(self._metric, stacked, targets)}
+        return Totals(totals, {}, {})
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """Every fold's training rows."""
+        return self._X.nbytes * self._folds.n_splits
+
+
+def _fold_sizes(name: Any, folds: KFold, n: int) -> dict[Any, int]:
+    return {(name, k): folds.size(k, n) for k in range(folds.n_splits)}
+
+
+@partial(jax.jit, static_argnums=0)
+def _total(metric: Metric, scores: Float[Array, "size m C"], targets: Integer[Array, "size m"]) -> Any:
+    return jax.vmap(metric.partial)(scores, targets)
+
+
+@jax.jit
+def _recovered(
+    scores: Float[Array, "size m C"], targets: Integer[Array, "size m"], counted: Bool[Array, " size"]
+) -> Int[Array, " m"]:
+    return (jax.vmap(correct)(scores, targets) & counted[:, None]).sum(axis=0, dtype=jnp.int32)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _all_folds(folds: KFold, n_classes: int, labels: Integer[Array, "size n"]) -> Int[Array, "size n"]:
+    return jax.lax.map(lambda one: folds.folds(one, n_classes), labels)

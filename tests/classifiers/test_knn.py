@@ -1,0 +1,69 @@
+"""k-nearest neighbours: scikit-learn's predictions, an exact search in blocks, and who wins a tie."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import blobs, decisions, labellings
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
+
+from jaxmem import KNeighbors
+from jaxmem.classifiers import knn
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 3, 5])
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_equals_scikit_learn(n_neighbors, n_classes, dtype):
+    X, y, X_val = blobs(80, 6, n_classes, noise=2.0)
+    labels = labellings(y, 5)
+    scores = decisions(KNeighbors(n_neighbors), X, labels, X_val, n_classes, dtype)
+    fits = [KNeighborsClassifier(n_neighbors).fit(X, one) for one in labels]
+    np.testing.assert_array_equal(scores.argmax(-1), [fit.predict(X_val) for fit in fits])
+    np.testing.assert_allclose(scores, [fit.predict_proba(X_val) for fit in fits], atol=1e-6)
+
+
+def neighbours(n_neighbors, X, X_val):
+    classifier = KNeighbors(n_neighbors)
+    return np.asarray(classifier.rows(classifier.prepare(jnp.asarray(X), 2), jnp.asarray(X_val)))
+
+
+@pytest.mark.parametrize("n_neighbors", [1, 4, 50])
+def test_the_search_in_blocks_is_the_search_of_all_distances(n_neighbors, monkeypatch, float64):
+    X, _, X_val = blobs(50, 5, 2, n_val=37)
+    everyone = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute").fit(X).kneighbors(X_val)[1]
+    np.testing.assert_array_equal(neighbours(n_neighbors, X, X_val), everyone)
+    for at_once in (1, 50 * 7, 50 * 37):  # Blocks of one row (even where memory holds less), 5 of 7 and 2 left, all.
+        monkeypatch.setattr(knn, "_DISTANCES_AT_ONCE", at_once)
+        np.testing.assert_array_equal(neighbours(n_neighbors, X, X_val), everyone)
+
+
+def test_an_offset_costs_no_precision_in_single_precision():
+    """Far from the origin |x - z|² cancels; centring restores it: features of the size of an offset must survive."""
+    X, _, X_val = blobs(200, 8, 2)
+    offset = np.float32(4096)  # Both fit into 24 bits: the sums below are the exact ones rounded to 2^-11.
+    near, near_val = (np.asarray(part + offset, np.float32) for part in (X, X_val))
+    exact = NearestNeighbors(n_neighbors=1).fit(near.astype(float)).kneighbors(near_val.astype(float))[1]
+    np.testing.assert_array_equal(neighbours(1, near, near_val), exact)
+
+
+def test_ties_between_distances_go_to_the_first_row_and_between_votes_to_the_first_class():
+    X = np.array([[0.0], [2.0], [2.0], [0.0]], np.float32)
+    np.testing.assert_array_equal(neighbours(1, X, np.array([[1.0], [0.0], [2.0]], np.float32))[:, 0], [0, 0, 1])
+    np.testing.assert_array_equal(neighbours(4, X, np.array([[1.9]], np.float32))[0], [1, 2, 0, 3])
+    scores = decisions(KNeighbors(2), X, np.array([[1, 0, 1, 0]]), np.array([[0.1]]), 2, jnp.float32)
+    np.testing.assert_array_equal(scores, [[[0.5, 0.5]]])  # Rows 0 and 3 vote 1 and 0; argmax takes class 0.
+
+
+def test_one_neighbour_recovers_every_training_row():
+    X, _, _ = blobs(60, 4, 2)
+    np.testing.assert_array_equal(neighbours(1, X.astype(np.float32), X.astype(np.float32))[:, 0], np.arange(60))
+
+
+def test_more_neighbours_than_rows_are_refused():
+    with pytest.raises(ValueError, match="n_neighbors is 5, but there are only 4 training rows"):
+        KNeighbors(5).prepare(jnp.zeros((4, 2)), 2)
+
+
+@pytest.mark.parametrize("n_neighbors", [0, -1, 2.0, "3"])
+def test_the_number_of_neighbours_is_a_positive_integer(n_neighbors, unchecked):
+    with pytest.raises(ValueError, match="n_neighbors must be an integer >= 1"):
+        KNeighbors(n_neighbors)

@@ -1,0 +1,112 @@
+"""Ridge: permutation by permutation what scikit-learn refits, in the four functions and nowhere else."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_same_predictions, blobs, decisions, labellings
+from sklearn.base import clone
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from jaxmem import Ridge
+
+TOLERANCE = {np.dtype("float32"): 2e-4, np.dtype("float64"): 1e-9}
+
+
+def refits(classifier, X, labels, X_val):
+    """scikit-learn's predictions (B, m) and decision values, one fit per labelling, in double precision."""
+    ridge = RidgeClassifier(alpha=classifier.alpha)
+    model = make_pipeline(StandardScaler(), ridge) if classifier.standardize else ridge
+    fits = [clone(model).fit(X, one) for one in labels]
+    return np.stack([fit.predict(X_val) for fit in fits]), np.stack([fit.decision_function(X_val) for fit in fits])
+
+
+def assert_equals_scikit_learn(classifier, X, y, X_val, dtype):
+    labels = labellings(y, 6)
+    n_classes = int(y.max()) + 1
+    X, X_val = X.astype(dtype).astype(float), X_val.astype(dtype).astype(float)  # The same numbers for both.
+    scores = decisions(classifier, X, labels, X_val, n_classes, dtype)
+    predictions, values = refits(classifier, X, labels, X_val)
+    # Indicators in {0, 1} instead of {-1, 1}: an affine map.
+    ours = 2 * scores - 1 if n_classes > 2 else 2 * scores[..., 1] - 1
+    tolerance = TOLERANCE[dtype]
+    np.testing.assert_allclose(ours, values, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(scores.sum(axis=-1), 1, rtol=10 * np.finfo(dtype).eps)
+    assert_same_predictions(scores, predictions, margin=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "n_classes", "standardize"),
+    [
+        (60, 7, 2, False),
+        (60, 7, 3, True),
+        (60, 7, 10, False),
+        (30, 50, 2, True),
+        (30, 50, 3, False),
+        (30, 50, 10, True),
+    ],
+)
+def test_equals_scikit_learn(n, d, n_classes, standardize, dtype):
+    X, y, X_val = blobs(n, d, n_classes, seed=n_classes)
+    scales = np.geomspace(0.2, 5, d)
+    X[:, 1] = 0.25  # A feature that never varies, but for the copies.
+    assert_equals_scikit_learn(Ridge(0.7, standardize), X * scales + 1, y, X_val * scales + 1, dtype)
+
+
+@pytest.mark.parametrize("alpha", [1e-2, 1e4])
+def test_equals_scikit_learn_from_weak_to_strong_penalties(alpha, dtype):
+    X, y, X_val = blobs(40, 6, 3)
+    assert_equals_scikit_learn(Ridge(alpha), X, y, X_val, dtype)
+
+
+def test_equals_scikit_learn_on_unequal_classes_and_fewer_rows_to_score(dtype):
+    X, _, X_val = blobs(40, 6, 3, n_val=11)
+    y = np.repeat([0, 1, 2], [30, 8, 2])
+    assert_equals_scikit_learn(Ridge(), X, y, X_val, dtype)
+
+
+def test_as_many_rows_as_features(dtype):
+    X, y, X_val = blobs(20, 20, 3)
+    assert_equals_scikit_learn(Ridge(), X, y, X_val, dtype)
+
+
+@pytest.mark.parametrize(("d", "standardize"), [(6, True), (60, False)])
+def test_constant_features_are_dropped_however_their_copies_are_perturbed(d, standardize, dtype):
+    X, y, X_val = blobs(30, d, 3)
+    # Numbers whose mean is not representable, and zeros: dead units.
+    columns = np.broadcast_to([0.0, 0.1, -1e-30, 1e4 + 0.1], (30, 4))
+    perturbed = columns + 1e3 * np.random.default_rng(0).normal(size=(30, 4))
+    clean = decisions(Ridge(1.0, standardize), X, labellings(y, 3), X_val, 3, dtype)
+    wider = np.hstack([X, columns]), labellings(y, 3), np.hstack([X_val, perturbed])
+    scores = decisions(Ridge(1.0, standardize), *wider, 3, dtype)
+    np.testing.assert_allclose(scores, clean, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
+def test_all_features_constant_leaves_the_class_frequencies(dtype):
+    y = np.repeat([0, 1, 2], [5, 3, 2])
+    scores = decisions(Ridge(), np.full((10, 4), 0.1), y[None], np.ones((6, 4)), 3, dtype)
+    np.testing.assert_allclose(scores[0], np.tile([0.5, 0.3, 0.2], (6, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "d", "standardize"), [(80, 20, False), (80, 20, True), (20, 80, False)])
+def test_collinear_features_equal_scikit_learn(n, d, standardize, dtype):
+    """Rank 3 in 20 or 80 features: the Gram matrix is singular, and in single precision indefinite."""
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(3, d))
+    X, y, X_val = (10 * part @ mix if part.ndim == 2 else part for part in blobs(n, 3, 3))
+    assert_equals_scikit_learn(Ridge(1.0, standardize), X, y, X_val, dtype)
+
+
+def test_scores_are_the_normal_equations_worked_out_by_hand(float64):
+    # One feature -1, 0, 1 and alpha 1: the coefficient is Σ z y / (2 + 1), the intercept the class frequency.
+    X, labels = np.array([[4.0], [5.0], [6.0]]), np.array([[0, 0, 1], [1, 0, 0]])
+    scores = decisions(Ridge(1.0), X, labels, np.array([[5.0], [8.0]]), 2, jnp.float64)
+    np.testing.assert_allclose(scores[0, :, 1], [1 / 3, 1 / 3 + 3 * (1 / 3)])
+    np.testing.assert_allclose(scores[1, :, 1], [1 / 3, 1 / 3 + 3 * (-1 / 3)])
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan")])
+def test_alpha_must_be_positive_and_finite(alpha):
+    with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
+        Ridge(alpha)

@@ -1,0 +1,147 @@
+"""What enters the library: taken as it is where it can be, refused with a remedy where it cannot."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmem.inputs import as_features, as_key, as_labels, one_of
+
+# --- Features ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", [np.float64, np.float32, np.float16, np.int64, np.uint8, np.bool_])
+def test_features_of_any_real_type_become_single_precision(given):
+    X = np.array([[0, 1], [1, 1]], given)
+    features = as_features(X)
+    assert isinstance(features, jax.Array) and features.dtype == jnp.float32
+    np.testing.assert_array_equal(features, X.astype(float))
+
+
+def test_features_keep_double_precision_where_jax_has_it(float64):
+    assert as_features(np.eye(2)).dtype == jnp.float64
+    assert as_features(jnp.eye(2)).dtype == jnp.float64
+    assert as_features(np.eye(2, dtype=np.float32)).dtype == jnp.float32
+    assert as_features(np.eye(2, dtype=int)).dtype == jnp.float32
+
+
+def test_features_come_from_lists_jax_and_memory_maps(tmp_path):
+    X = np.arange(6, dtype=np.float32).reshape(3, 2)
+    np.save(tmp_path / "X.npy", X)
+    for given in (
+        X.tolist(),
+        jnp.asarray(X),
+        np.load(tmp_path / "X.npy", mmap_mode="r"),
+        X[::-1][::-1],
+        X.astype(">f4"),
+    ):
+        np.testing.assert_array_equal(as_features(given), X)
+    np.testing.assert_array_equal(as_features(jnp.asarray(X, jnp.bfloat16)), X)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2), (0, 3), (3, 0)])
+def test_features_that_are_not_a_table_are_refused(shape):
+    with pytest.raises(ValueError, match=r"features must hold one row.*shape \(.*\)\. Flatten"):
+        as_features(np.ones(shape), "features")
+
+
+@pytest.mark.parametrize("X", [np.array([["a", "b"]]), np.array([[1j, 2]]), np.array([[None, 1.0]])])
+def test_features_that_are_not_real_numbers_are_refused(X):
+    with pytest.raises(ValueError, match="X must hold real numbers, but its dtype is"):
+        as_features(X)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_features_that_are_not_finite_are_refused_and_located(bad):
+    X = np.ones((5, 3))
+    X[3, 1] = X[4, 0] = bad
+    with pytest.raises(ValueError, match="X_val has NaN or infinite features in 2 of 5 rows, the first in row 3"):
+        as_features(X, "X_val")
+
+
+# --- Labels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("y", "classes"),
+    [
+        ([3, -1, 3, 7], [-1, 3, 7]),
+        (np.array([3, 1, 3], np.uint8), [1, 3]),
+        (["cat", "ant", "cat", "bee"], ["ant", "bee", "cat"]),
+        (np.array(["b", "a"], object), ["a", "b"]),
+        (np.array([b"b", b"a"]), [b"a", b"b"]),
+        (np.array([True, False]), [False, True]),
+        (jnp.array([5, 2, 5]), [2, 5]),
+    ],
+)
+def test_labels_become_positions_among_the_sorted_classes(y, classes):
+    labels = as_labels(y)
+    assert labels.classes.tolist() == classes
+    assert labels.codes.dtype == jnp.uint8
+    np.testing.assert_array_equal(labels.classes[np.asarray(labels.codes)], np.asarray(y))
+
+
+@pytest.mark.parametrize(("n_classes", "dtype"), [(256, jnp.uint8), (257, jnp.int32)])
+def test_labels_take_one_byte_where_it_is_enough(n_classes, dtype):
+    labels = as_labels(np.arange(n_classes))
+    assert labels.codes.dtype == dtype
+    np.testing.assert_array_equal(labels.codes, np.arange(n_classes))
+
+
+def test_labels_of_a_test_set_are_positions_among_the_training_classes():
+    classes = as_labels(["a", "b", "c"]).classes
+    np.testing.assert_array_equal(as_labels(["c", "c", "a"], "y_val", classes).codes, [2, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0.0, 1.0], r"y must hold integers or strings, but its dtype is float64\. If .* y\.astype\(int\)"),
+        ([[0, 1], [1, 0]], r"one label per row, shape \(n,\), but has shape \(2, 2\)"),
+        ([], r"one label per row, shape \(n,\), but has shape \(0,\)"),
+        (1, r"shape \(n,\), but has shape \(\)"),
+        ([2, 2, 2], r"at least two classes, but every label is (np\.int64\()?2"),
+        (["a", None], "but its dtype is object"),
+    ],
+)
+def test_labels_that_are_none_are_refused(y, message):
+    with pytest.raises(ValueError, match=message):
+        as_labels(y)
+
+
+@pytest.mark.parametrize(
+    ("y", "strangers"), [(["a", "z", "0"], "'0', 'z'"), ([0, 1], "0, 1")], ids=["other strings", "integers"]
+)
+def test_labels_of_unknown_classes_are_refused_by_name(y, strangers):
+    with pytest.raises(ValueError, match=rf"y_val has classes that the training labels lack: \[{strangers}\]"):
+        as_labels(y, "y_val", np.array(["a", "b"]))
+
+
+# --- Keys and words ---------------------------------------------------------------------------------------------
+
+
+def test_seeds_old_and_new_keys_are_the_same_key():
+    expected = jax.random.key_data(jax.random.key(3))
+    for key in (3, np.int64(3), jax.random.key(3), jax.random.PRNGKey(3)):
+        taken = as_key(key)
+        assert jnp.issubdtype(taken.dtype, jax.dtypes.prng_key) and taken.shape == ()
+        np.testing.assert_array_equal(jax.random.key_data(taken), expected)
+
+
+@pytest.mark.parametrize("key", [1.0, "0", None, True, np.zeros(2, np.uint32), jnp.zeros(2), jnp.zeros((), jnp.int32)])
+def test_what_is_no_key_is_refused(key):
+    with pytest.raises(ValueError, match="key must be an integer seed or one JAX key"):
+        as_key(key)
+
+
+def test_several_keys_are_refused():
+    with pytest.raises(ValueError, match="one JAX key"):
+        as_key(jax.random.split(jax.random.key(0)))
+
+
+def test_words_are_taken_or_the_nearest_named():
+    assert one_of("less", ("greater", "less"), "alternative") == "less"
+    with pytest.raises(ValueError, match=r"must be one of 'greater', 'less', but is 'lesser'\. Did you mean 'less'"):
+        one_of("lesser", ("greater", "less"), "alternative")
+    with pytest.raises(ValueError, match=r"but is 'xyz'\.$"):
+        one_of("xyz", ("greater", "less"), "alternative")

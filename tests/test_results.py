@@ -1,0 +1,211 @@
+"""Results: saved and loaded whole, without running code, or not at all."""
+
+import gc
+import json
+import os
+import pickle
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import blobs
+
+import jaxmem as jm
+from jaxmem import results
+from jaxmem.permutations import shuffles
+
+X, y, X_val = blobs(30, 5, 3)
+NAMES = np.array(["ant", "bee", "elephant"])[y]
+OPTIONS = {"n_permutations": 19, "key": 4}
+
+
+@pytest.fixture(scope="module")
+def permuted():
+    return jm.permutation_test(jm.Ridge(0.5), X, NAMES, validation=jm.SharedStructure(X_val), **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def memorized():
+    return jm.memorization_test(jm.KNeighbors(), X, y, jm.SharedStructure(X_val), **OPTIONS)
+
+
+@pytest.fixture(scope="module")
+def memorized_and_tested():
+    test = jm.Holdout(X_val, y)
+    return jm.memorization_test(jm.KNeighbors(), X, y, jm.SharedStructure(X_val), test=test, **OPTIONS)
+
+
+ALL = ["permuted", "memorized", "memorized_and_tested"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_loading_gives_back_what_was_saved(name, request, tmp_path):
+    saved = request.getfixturevalue(name)
+    saved.save(tmp_path / "result")
+    assert os.listdir(tmp_path) == ["result"]  # under the very name asked for, and nothing beside it
+    loaded = jm.load(str(tmp_path / "result"))
+    assert type(loaded) is type(saved)
+    for field, value in vars(saved).items():
+        again = getattr(loaded, field)
+        assert type(again) is type(value)
+        np.testing.assert_array_equal(again, value)
+        if isinstance(value, np.ndarray):
+            assert again.dtype == value.dtype
+    assert repr(loaded) == repr(saved)
+    for index in (0, 1, 19):
+        np.testing.assert_array_equal(loaded.labels(index), saved.labels(index))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nothing_in_the_file_is_pickled(name, request, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a result was pickled or unpickled")
+
+    for function in ("dump", "dumps", "load", "loads"):
+        monkeypatch.setattr(pickle, function, refuse)
+    request.getfixturevalue(name).save(tmp_path / "result.npz")
+    jm.load(tmp_path / "result.npz")
+    with np.load(tmp_path / "result.npz", allow_pickle=False) as archive:
+        assert all(archive[member].dtype != object for member in archive)
+
+
+def test_labels_are_the_permutations_of_the_observed_ones(permuted):
+    stream = shuffles(jax.random.key(4), 30)
+    np.testing.assert_array_equal(permuted.labels(0), NAMES)
+    for index in (1, 19, 1_000):
+        np.testing.assert_array_equal(permuted.labels(index), NAMES[np.asarray(stream.permutation(index))])
+    with pytest.raises(ValueError, match="index must be >= 0"):
+        permuted.labels(-1)
+
+
+def test_saving_replaces_an_older_result(permuted, memorized, tmp_path):
+    memorized.save(tmp_path / "result.npz")
+    permuted.save(tmp_path / "result.npz")
+    assert isinstance(jm.load(tmp_path / "result.npz"), jm.PermutationTest)
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(permuted, memorized, tmp_path, monkeypatch):
+    memorized.save(tmp_path / "result.npz")
+
+    def half_a_file(file, **arrays):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results.np, "savez", half_a_file)
+        with pytest.raises(OSError, match="disk full"):
+            permuted.save(tmp_path / "result.npz")
+    assert os.listdir(tmp_path) == ["result.npz"]
+    assert isinstance(jm.load(tmp_path / "result.npz"), jm.MemorizationTest)
+
+
+def test_a_path_that_cannot_be_written_leaves_nothing(permuted, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        permuted.save(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError):
+        permuted.save(tmp_path / "nowhere" / "result.npz")
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == []
+
+
+def test_a_missing_file_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        jm.load(tmp_path / "result.npz")
+
+
+def write(path, header, **arrays):
+    np.savez(path, __jaxmem__=np.array(json.dumps(header)), **arrays)
+
+
+def test_a_file_of_a_newer_version_asks_for_an_upgrade(permuted, tmp_path):
+    permuted.save(tmp_path / "result.npz")
+    with np.load(tmp_path / "result.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays.pop("__jaxmem__")))
+    write(tmp_path / "newer.npz", header | {"jaxmem": results.FORMAT + 1}, **arrays)
+    with pytest.raises(ValueError, match=f"format {results.FORMAT + 1}, .* up to {results.FORMAT}: upgrade jaxmem"):
+        jm.load(tmp_path / "newer.npz")
+
+
+def foreign_files(path, saved):
+    saved.save(path / "whole.npz")
+    whole = (path / "whole.npz").read_bytes()
+    (path / "empty").write_bytes(b"")
+    (path / "text").write_text("not a result")
+    middle = whole.index(b"null_distribution") + 200
+    (path / "flipped").write_bytes(whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :])
+    np.save(path / "array.npy", np.zeros(3))
+    np.savez(path / "archive.npz", a=np.zeros(3))
+    np.savez(path / "objects.npz", __jaxmem__=np.array({"jaxmem": 1}, object))
+    write(path / "type.npz", {"jaxmem": results.FORMAT, "type": "os.system"})
+    write(path / "list.npz", [1, 2])
+    with zipfile.ZipFile(path / "zip.npz", "w") as archive:
+        archive.writestr("__jaxmem__.npy", "nonsense")
+    (path / "whole.npz").unlink()
+    return sorted(os.listdir(path))
+
+
+def test_foreign_and_corrupted_files_are_refused(permuted, tmp_path):
+    names = foreign_files(tmp_path, permuted)
+    assert len(names) == 9
+    for name in names:
+        with pytest.raises(ValueError, match=f"{name} is no result that jaxmem saved"):
+            jm.load(tmp_path / name)
+
+
+def test_a_truncated_file_is_refused_and_closed_again(permuted, tmp_path):
+    permuted.save(tmp_path / "whole.npz")
+    whole = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"half.npz is no result that jaxmem saved"):
+        jm.load(tmp_path / "half.npz")
+    gc.collect()  # A handle left open would warn here.
+
+
+@pytest.mark.parametrize("change", [{"type": "SimilarityTest"}, {"type": "SimilarityTest", "groups": 3}])
+def test_a_kind_of_result_that_came_later_asks_for_an_upgrade(change, tmp_path):
+    write(tmp_path / "newer.npz", {"jaxmem": results.FORMAT + 1} | change)
+    with pytest.raises(ValueError, match="upgrade jaxmem"):
+        jm.load(tmp_path / "newer.npz")
+
+
+@pytest.mark.parametrize("header", [{"type": "PermutationTest"}, {"type": "PermutationTest", "unknown": 1}])
+def test_a_result_with_missing_or_unknown_parts_is_refused(header, tmp_path):
+    write(tmp_path / "parts.npz", {"jaxmem": results.FORMAT} | header)
+    with pytest.raises(ValueError, match="is no result that jaxmem saved"):
+        jm.load(tmp_path / "parts.npz")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permission bits")
+def test_a_saved_file_is_as_readable_as_any_other(permuted, tmp_path):
+    permuted.save(tmp_path / "result.npz")
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "result.npz").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("implementation", ["rbg", "unsafe_rbg"])
+def test_labels_belong_to_the_kind_of_key_that_drew_them(implementation, tmp_path):
+    key = jax.random.key(4, impl=implementation)
+    test = jm.permutation_test(jm.KNeighbors(), X, y, validation=jm.SharedStructure(X), n_permutations=19, key=key)
+    expected = y[np.asarray(shuffles(key, 30).permutation(2))]
+    np.testing.assert_array_equal(test.labels(2), expected)
+    test.save(tmp_path / "result.npz")
+    np.testing.assert_array_equal(jm.load(tmp_path / "result.npz").labels(2), expected)
+
+
+def test_results_print_their_numbers(permuted, memorized):
+    assert "Ridge(alpha=0.5" in repr(permuted) and f"statistic {permuted.statistic:.4f}" in repr(permuted)
+    assert f"p = {permuted.pvalue:.4g} (greater)" in repr(permuted) and "B = 19" in repr(permuted)
+    assert f"observed {memorized.statistic:.4f}" in repr(memorized)
+
+
+def test_results_keep_a_key_of_the_old_kind():
+    old = jm.permutation_test(
+        jm.Ridge(), X, y, validation=jm.SharedStructure(X_val), n_permutations=19, key=jax.random.PRNGKey(4)
+    )
+    np.testing.assert_array_equal(old.key_data, jax.random.key_data(jax.random.key(4)))
+    np.testing.assert_array_equal(
+        old.labels(2), y[np.asarray(shuffles(jax.random.key(4), 30).permutation(jnp.int32(2)))]
+    )
