@@ -118,14 +118,26 @@ def permutation_test(
         blocks=None if blocks is None else np.asarray(blocks),
         n_permutations=n_permutations,
         exact=scored.exact,
-        statistic=float(scores.paired[0]),
-        pvalue=pvalue(float(scores.paired[0]), scores.paired[1:], alternative, rounding=rounding),
+        statistic=_plain(scores.paired[0]),
+        pvalue=_plain(
+            np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores.paired)
+        ),
         null_distribution=scores.paired[1:],
         alternative=alternative,
         metric=metric.name,
         example_scores=scores.recovered,
         diagnostics=scored.diagnostics,
     )
+
+
+def _double(values: np.ndarray) -> np.ndarray:
+    """Single precision is for the device; what is left to do is done in double."""
+    return values.astype(float) if np.issubdtype(values.dtype, np.floating) else values
+
+
+def _plain(value: Any) -> Any:
+    """A number, where there is but one."""
+    return float(value) if np.ndim(value) == 0 else np.asarray(value)
 
 
 class Scores(NamedTuple):
@@ -137,8 +149,8 @@ class Scores(NamedTuple):
         recovered: share of the permutations 1 .. B in which a row's label was predicted, shape (m,); None likewise.
     """
 
-    paired: Float[np.ndarray, " B+1"]
-    broken: Float[np.ndarray, " B+1"] | None
+    paired: Float[np.ndarray, "B+1 ..."]
+    broken: Float[np.ndarray, "B+1 ..."] | None
     recovered: Float[np.ndarray, " m"] | None
 
 
@@ -202,8 +214,8 @@ def score_permutations(
         paired = _draw(paired_stream, codes, first, size=batch_size)
         others = None if broken_stream is None else _draw(broken_stream, codes, first, size=batch_size)
         # Neither the observed labelling counts towards `recovered`, nor those past the last.
-        counted = np.isin(np.arange(first, first + batch_size), range(1, B + 1))
-        return _merged([fit(paired, others, counted) for fit in fits])
+        indices = np.arange(first, first + batch_size)
+        return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
 
     done: list[Totals] = []
     recovered: dict[Any, Any] = {}
@@ -212,7 +224,7 @@ def score_permutations(
             done.append(jax.device_get(totals._replace(recovered={})))
             for view, counts in totals.recovered.items():
                 recovered[view] = counts + recovered.get(view, 0)
-    joined = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1], *done)
+    joined = jax.tree.map(lambda *batches: _double(np.concatenate(batches)[: B + 1]), *done)
     _warn_of_divergence(joined.diagnostics)
 
     n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}

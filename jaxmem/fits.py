@@ -9,7 +9,7 @@ All kinds are alike from outside: `fit(labels, others, counted) -> Totals`.
 totalled here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -169,10 +169,12 @@ def _batch(
         def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
             rows, block_targets = arrays
             scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
-            meant = jax.vmap(scores_for(metric, classifier, scores.shape[2]))(scores)
-            totals = {kind: jax.vmap(metric.partial, (0, 1))(meant, t) for kind, t in block_targets.items()}
+            total = _measured(metric, classifier, scores.shape[-1])
+            totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
             if not examples or view.own is not None:
                 return totals, None
+            if scores.ndim > 3:
+                raise ValueError("example scores are those of one classifier: give one value per hyperparameter.")
             hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
             return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
 
@@ -185,6 +187,18 @@ def _batch(
         {name: recovered for name, (_, recovered) in scored.items() if recovered is not None},
         jax.vmap(diagnose)(params) if diagnose else {},
     )
+
+
+def _measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable[[Array, Array], Any]:
+    """The metric of one fit's scores, or of every setting's where the scores have an axis of those in front."""
+    meaning = scores_for(metric, classifier, n_classes)
+
+    def measure(scores: Float[Array, "... m C"], labels: Integer[Array, " m"]) -> Any:
+        if scores.ndim > 2:
+            return jax.vmap(measure, (0, None))(scores, labels)
+        return metric.partial(meaning(scores), labels)
+
+    return measure
 
 
 def _targets(
@@ -229,7 +243,7 @@ def _refolded(
 ) -> list[Any]:
     n = X.shape[0]
 
-    meaning = scores_for(metric, classifier, n_classes)
+    total = _measured(metric, classifier, n_classes)
 
     def one(labels: Integer[Array, " n"]) -> list[Any]:
         fold, totals = folds.folds(labels, n_classes), []
@@ -240,7 +254,7 @@ def _refolded(
             state = classifier.prepare(X[outside], n_classes)
             params = classifier.fit(state, labels[outside])
             scores = classifier.decision(state, params, classifier.rows(state, X[inside]))
-            totals.append(metric.partial(meaning(scores), labels[inside]))
+            totals.append(total(scores, labels[inside]))
         return totals
 
     return jax.lax.map(one, labels)

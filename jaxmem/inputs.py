@@ -44,7 +44,8 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
         raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
     wide = array.dtype == np.float64 and jax.dtypes.canonicalize_dtype(float) == np.float64
-    features = jnp.asarray(array, dtype=jnp.float64 if wide else jnp.float32)
+    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
+        features = jnp.asarray(array, dtype=jnp.float64 if wide else jnp.float32)
     finite = jnp.isfinite(features).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~np.asarray(finite))

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from jaxmem.permutations import plan
+from jaxmem.permutations import Stream, plan
 
 if TYPE_CHECKING:
     import xarray
@@ -59,7 +59,7 @@ class _Result:
             raise ValueError(f"index must be >= 0 (0 is the observed labelling), but is {index}.")
         key = jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_impl)
         stream, _, _ = plan(key, self.y, scheme=self.scheme, blocks=self.blocks, n_permutations=self.n_permutations)
-        return self.classes[np.asarray(stream.labels(jnp.asarray(self.y), index))]
+        return self.classes[np.asarray(_labels(stream, jnp.asarray(self.y), index))]
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the result to `path` as an .npz archive; all of it or nothing."""
@@ -83,6 +83,11 @@ class _Result:
             raise
 
 
+@jax.jit
+def _labels(stream: Stream, y: Array, index: Any) -> Array:
+    return stream.labels(y, index)
+
+
 _HEADER = "__jaxmem__"
 _DIAGNOSTIC = "diagnostics/"
 
@@ -92,30 +97,32 @@ class PermutationTest(_Result):
     """Result of `permutation_test`.
 
     Attributes:
-        statistic: the score on the observed labels.
-        pvalue: `(1 + C) / (1 + B)`; see `jaxmem.inference.pvalue`.
-        null_distribution: the scores under the permutations 1 .. B, shape (B,).
+        statistic: the score on the observed labels; shape (k,) where a hyperparameter has k values.
+        pvalue: `(1 + C) / (1 + B)`; see `jaxmem.inference.pvalue`. One per value of a hyperparameter, unadjusted
+            for there being several.
+        null_distribution: the scores under the permutations 1 .. B, shape (B,) or (B, k).
         alternative: "greater", "less" or "two-sided".
         metric: what is scored.
         example_scores: share of the permutations in which a row's shuffled label was predicted, shape (m,), the rows in
             the order in which the design scores them; None unless asked for.
     """
 
-    statistic: float
-    pvalue: float
-    null_distribution: Float[np.ndarray, " B"]
+    statistic: float | Float[np.ndarray, " k"]
+    pvalue: float | Float[np.ndarray, " k"]
+    null_distribution: Float[np.ndarray, "B ..."]
     alternative: str
     metric: str
     example_scores: Float[np.ndarray, " m"] | None = None
 
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
-        null = self.null_distribution
-        return (
-            f"PermutationTest({self.classifier}, {self.metric})\n"
-            f"  statistic {self.statistic:.4f}   null {null.mean():.4f} ± {null.std():.4f} (B = {null.size})\n"
-            f"  p = {self.pvalue:.4g} ({self.alternative})"
-        )
+        null = np.atleast_2d(self.null_distribution.T)
+        lines = [f"PermutationTest({self.classifier}, {self.metric})"]
+        for observed, permuted, p in zip(np.ravel(self.statistic), null, np.ravel(self.pvalue), strict=True):
+            spread = f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"
+            lines.append(f"  statistic {observed:.4f}   null {spread}")
+            lines.append(f"  p = {p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -272,10 +272,10 @@ class Likelihoods:
 @pytest.mark.parametrize(
     ("classifier", "enough", "converted"),
     [
-        (Plain(), {"decision"}, set()),
-        (LeastSquares(), {"decision", "columns", "indicators"}, set()),
-        (Votes(), {"decision", "columns", "indicators", "probabilities"}, set()),
-        (Likelihoods(), {"decision"}, {"columns", "indicators", "probabilities"}),
+        (Plain(), {"prediction", "decision"}, set()),
+        (LeastSquares(), {"prediction", "decision", "columns", "indicators"}, set()),
+        (Votes(), {"prediction", "decision", "columns", "indicators", "probabilities"}, set()),
+        (Likelihoods(), {"prediction", "decision"}, {"columns", "indicators", "probabilities"}),
     ],
 )
 @pytest.mark.parametrize("name", METRICS)
@@ -286,9 +286,7 @@ def test_scores_mean_enough_or_are_made_to_or_are_refused(classifier, enough, co
     elif metric.needs in converted:
         assert scores_for(metric, classifier, 3)(scores).sum() == pytest.approx(1)
     else:
-        with pytest.raises(
-            ValueError, match=f"metric '{name}' needs .*, which {type(classifier).__name__} does not give"
-        ):
+        with pytest.raises(ValueError, match=f"metric '{name}' needs .*; {type(classifier).__name__} does not give"):
             scores_for(metric, classifier, 3)
 
 
@@ -302,10 +300,24 @@ def test_two_classes_are_ranked_by_any_decision(name):
     np.testing.assert_array_equal(value(METRICS[name], scores, labels), value(METRICS[name], scores + shift, labels))
 
 
-def test_classifiers_that_can_are_named(monkeypatch):
-    monkeypatch.setattr(jm.KNeighbors, "gives", "probabilities", raising=False)
-    with pytest.raises(ValueError, match=r"needs class probabilities, which Plain does not give. .*KNeighbors"):
-        check(METRICS["neg_log_loss"], Plain(), n_rows=5, n_classes=2, dtype=jnp.float32)
+EVERY = (jm.Ridge, jm.KNeighbors, jm.LDA, jm.NearestCentroid, jm.GaussianNB, jm.Softmax, jm.LinearSVM)
+
+
+@pytest.mark.parametrize("name", ["roc_auc_ovr", "r2", "neg_log_loss"])
+def test_the_refusal_names_the_classifiers_that_can_and_no_others(name):
+    metric = METRICS[name]
+    with pytest.raises(ValueError, match="does not give") as refused:
+        check(metric, Plain(), n_rows=5, n_classes=3, dtype=jnp.float32)
+    text = str(refused.value)
+    for kind in EVERY:
+        try:
+            scores_for(metric, kind(), 3)
+        except ValueError:
+            able = False
+        else:
+            able = True
+        named = kind.__name__ in text
+        assert able == (named != ("all but" in text)), kind.__name__
 
 
 def test_words_for_what_scores_mean_are_checked():

@@ -71,6 +71,25 @@ def test_nothing_in_the_file_is_pickled(name, request, tmp_path, monkeypatch):
         assert all(archive[member].dtype != object for member in archive)
 
 
+class _Trap:
+    def __reduce__(self):
+        return (_spring, ())
+
+
+def _spring():
+    raise AssertionError("the file ran code")
+
+
+def test_loading_runs_no_code_of_the_file(permuted, tmp_path):
+    permuted.save(tmp_path / "result.npz")
+    with np.load(tmp_path / "result.npz") as archive:
+        arrays = dict(archive)
+    arrays["y"] = np.array([_Trap()], object)
+    np.savez(tmp_path / "result.npz", **arrays)
+    with pytest.raises(ValueError, match=r"is no result that jaxmem saved.*allow_pickle"):
+        jm.load(tmp_path / "result.npz")
+
+
 def test_labels_are_the_permutations_of_the_observed_ones(permuted):
     stream = shuffles(jax.random.key(4), 30)
     np.testing.assert_array_equal(permuted.labels(0), NAMES)

@@ -1,9 +1,9 @@
 """Convex losses of linear scores, minimised for one label vector in coordinates that no label vector changes.
 
 Logistic regression and support vector machines have no closed form, but their Hessians share a label-free part. The
-loss of a row has a curvature in its score of at most `a`, or of exactly `a` at zero weights, so the Hessian there is
-`a XᵀX + λI` whatever the labels. `whitened` turns it into the identity: with `X = Q Vᵀ` and squares `l` of the columns
-of `Q`, a coordinate is scaled by `1 / sqrt(a l + λ)`. In these coordinates
+loss of a row has the same curvature `a` in its score at zero weights, whatever its label, so the Hessian there is
+`a XᵀX + λI` for every label vector. `whitened` turns it into the identity: with `X = Q Vᵀ` and squares `l` of the
+columns of `Q`, a coordinate is scaled by `1 / sqrt(a l + λ)`. In these coordinates
 
 * the gradient at zero is the exact Newton step from there, and on shuffled labels, where scores stay small, nearly
   the whole way;

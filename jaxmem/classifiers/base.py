@@ -4,8 +4,7 @@ Labels are the only thing that a permutation changes. A classifier is therefore 
 
     prepare(X, n_classes)         -> state    no labels: factorise, search, standardise; once
     rows(state, X_new)            -> rows     no labels: what scoring these rows needs; once per set of rows
-    fit(state, labels)            -> params   one label vector (n,); the engine runs it for a whole batch of
-    permutations
+    fit(state, labels)            -> params   ONE label vector (n,); the engine runs it for a batch of permutations
     decision(state, params, rows) -> scores   one fit, any slice of the rows; (m, n_classes), larger is likelier
 
 `state`, `rows` and `params` are pytrees; every leaf of `rows` has the rows as its leading axis, so that the engine can
@@ -16,6 +15,8 @@ Some metrics need more of scores than their order within a row. A classifier may
 attribute `gives`, one of `jaxmem.metrics.SCALES` ("decision" without it), and how to make probabilities of them in a
 method `probabilities(scores)`. An iterative one may report on its fits in a method `diagnostics(params)`, a dict of
 scalars; a "converged" that is False is made a warning.
+
+Scores may have axes in front for the values of a hyperparameter, each of which is then tested (`Ridge(alpha=(1, 10))`).
 
 A classifier is a frozen dataclass of its hyperparameters, hence hashable, hence a static argument: the engine compiles
 once per (classifier, shapes, dtype). Adding one takes these four functions. Nearest class mean in full:
@@ -67,7 +68,7 @@ class Classifier(Protocol):
         """Fit on one label vector."""
         ...
 
-    def decision(self, state: Any, params: Any, rows: Any) -> Float[Array, "m n_classes"]:
+    def decision(self, state: Any, params: Any, rows: Any) -> Float[Array, "... m n_classes"]:
         """Score any slice of the rows by one fit."""
         ...
 

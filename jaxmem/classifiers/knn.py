@@ -6,17 +6,20 @@ the (m, n) distance matrix never exists. A label vector then costs a gather and 
 For accuracy with `k = 1` the paired null has a closed-form mean: with `r` the share of validation rows whose
 nearest training row is their own source, it is `r + (1 - r) Σ_c n_c (n_c - 1) / (n (n - 1))`.
 
-References: Fix & Hodges (1951); scikit-learn's `KNeighborsClassifier` (uniform weights, Euclidean distance).
+References: Fix & Hodges (1951); Dudani (1976) for weights by distance; scikit-learn's `KNeighborsClassifier`.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.blocks import over_row_blocks
+from jaxmem.classifiers._linear import exactly
+from jaxmem.inputs import one_of
 
 __all__ = ["KNeighbors"]
 
@@ -27,62 +30,99 @@ _DISTANCES_AT_ONCE = 2**24
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    mean: Float[Array, " d"]
-    centred: Float[Array, "n d"]
+    origin: Float[Array, " d"]
+    points: Float[Array, "n d"]
     n_classes: int = field(metadata={"static": True})
+
+
+class _Rows(NamedTuple):
+    neighbors: Int[Array, "m k"]
+    votes: Float[Array, "m k"] | None  # How much each neighbour's vote counts, summing to one; None: all alike.
 
 
 @dataclass(frozen=True)
 class KNeighbors:
-    """Classifier by the votes of the nearest training rows; equals scikit-learn's `KNeighborsClassifier(n_neighbors)`.
+    """Classifier by the votes of the nearest training rows; equals scikit-learn's `KNeighborsClassifier`.
 
-    Distances are Euclidean, ties between votes go to the first class, ties between distances to the first row.
+    Ties between votes go to the first class, ties between distances to the first row.
 
     Args:
         n_neighbors: how many training rows vote, at least 1 and at most the number of training rows.
+        metric: "euclidean" or "cosine". A row of zeros has cosine distance 1 from every row.
+        weights: "uniform", or "distance": votes count by the inverse of the distance; where some neighbours are at
+            distance zero, they alone vote.
     """
 
-    n_neighbors: int = 1
+    n_neighbors: int | np.integer = 1
+    metric: str = "euclidean"
+    weights: str = "uniform"
     gives: ClassVar[str] = "probabilities"
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if not (isinstance(self.n_neighbors, int) and self.n_neighbors >= 1):
+        if isinstance(self.n_neighbors, bool) or not (
+            isinstance(self.n_neighbors, (int, np.integer)) and self.n_neighbors >= 1
+        ):
             raise ValueError(f"n_neighbors must be an integer >= 1, but is {self.n_neighbors!r}.")
+        one_of(self.metric, ("euclidean", "cosine"), "metric")
+        one_of(self.weights, ("uniform", "distance"), "weights")
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
-        """Centre the training rows: distances stay, and the cancellation in computing them shrinks."""
+        """Move the origin to the mean, or the rows on to the unit sphere."""
         if self.n_neighbors > X.shape[0]:
             raise ValueError(
                 f"n_neighbors is {self.n_neighbors}, but there are only {X.shape[0]} training rows to choose from."
             )
-        mean = X.mean(axis=0)
-        return _State(mean, X - mean[None, :], n_classes)
+        # Distances stay when the origin moves, and the cancellation in computing them shrinks; angles do not stay.
+        origin = X.mean(axis=0) if self.metric == "euclidean" else jnp.zeros_like(X[0])
+        return _State(origin, self._placed(X, origin), n_classes)
 
-    def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Int[Array, "m k"]:
-        """Index of the nearest training rows of every row, nearest first."""
-        half_norms = 0.5 * (state.centred**2).sum(axis=1)
+    def rows(self, state: _State, X_new: Float[Array, "m d"]) -> _Rows:
+        """The nearest training rows of every row, nearest first, and the weights of their votes."""
+        half_norms = 0.5 * (state.points**2).sum(axis=1)
 
-        def nearest(block: Float[Array, "b d"]) -> tuple[None, Int[Array, "b k"]]:
-            # |x - z|² = |x|² - 2 (x·z - |z|²/2), and |x|² is the same for every z.
-            product = jnp.matmul(block - state.mean[None, :], state.centred.T, precision="highest")
-            closeness = product - half_norms[None, :]
+        def nearest(block: Float[Array, "b d"]) -> tuple[None, _Rows]:
+            placed = self._placed(block, state.origin)
+            # |x - z|² = |x|² - 2 (x·z - |z|²/2), and |x|² is the same for every z. On the unit sphere, that orders by
+            # angle.
+            closeness = exactly(placed, state.points.T) - half_norms[None, :]
             if self.n_neighbors == 1:
-                return None, jnp.argmax(closeness, axis=1)[:, None].astype(jnp.int32)
-            return None, jax.lax.top_k(closeness, self.n_neighbors)[1].astype(jnp.int32)
+                neighbors = jnp.argmax(closeness, axis=1)[:, None].astype(jnp.int32)
+            else:
+                neighbors = jax.lax.top_k(closeness, self.n_neighbors)[1].astype(jnp.int32)
+            return None, _Rows(neighbors, self._votes(placed, state.points, neighbors))
 
-        block_rows = max(1, _DISTANCES_AT_ONCE // state.centred.shape[0])
+        block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])
         return over_row_blocks(nearest, X_new, block_rows)[1]
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> Integer[Array, " n"]:
         """The labels themselves: there is nothing to fit."""
         return labels
 
-    def decision(
-        self, state: _State, params: Integer[Array, " n"], rows: Int[Array, "m k"]
-    ) -> Float[Array, "m n_classes"]:
+    def decision(self, state: _State, params: Integer[Array, " n"], rows: _Rows) -> Float[Array, "m n_classes"]:
         """Share of the neighbours' votes that each class gets."""
-        votes = params[rows].T
-        classes = jnp.arange(state.n_classes, dtype=votes.dtype)
-        shares = (votes[None, :, :] == classes[:, None, None]).sum(axis=1) / self.n_neighbors
-        return shares.T.astype(state.mean.dtype)
+        labels = params[rows.neighbors].T
+        classes = jnp.arange(state.n_classes, dtype=labels.dtype)
+        votes = labels[None, :, :] == classes[:, None, None]
+        if rows.votes is None:
+            return (votes.sum(axis=1).astype(state.points.dtype) / self.n_neighbors).T
+        return (votes * rows.votes.T[None, :, :]).sum(axis=1).T
+
+    def _placed(self, X: Float[Array, "b d"], origin: Float[Array, " d"]) -> Float[Array, "b d"]:
+        """Rows where their Euclidean distances are, or order like, the distances asked for."""
+        if self.metric == "euclidean":
+            return X - origin[None, :]
+        norms = jnp.linalg.norm(X, axis=1, keepdims=True)
+        return X / jnp.where(norms > 0, norms, 1)
+
+    def _votes(
+        self, placed: Float[Array, "b d"], points: Float[Array, "n d"], neighbors: Int[Array, "b k"]
+    ) -> Float[Array, "b k"] | None:
+        if self.weights == "uniform":
+            return None
+        # From the differences themselves, one neighbour at a time: the expanded square loses what is near zero.
+        squares = jnp.stack([((placed - points[j]) ** 2).sum(axis=1) for j in neighbors.T], axis=1)
+        distances = jnp.sqrt(squares) if self.metric == "euclidean" else squares / 2
+        zero = distances == 0
+        inverse = jnp.where(zero.any(axis=1, keepdims=True), zero, 1 / jnp.where(zero, 1, distances))
+        return (inverse / inverse.sum(axis=1, keepdims=True)).astype(placed.dtype)

@@ -40,7 +40,7 @@ class _State:
 
 
 class _Params(NamedTuple):
-    weights: Float[Array, "contrasts r"]
+    weights: Float[Array, "*alphas contrasts r"]
     prior: Float[Array, " contrasts"]
 
 
@@ -49,21 +49,23 @@ class Ridge:
     """Ridge classifier; predictions equal scikit-learn's `RidgeClassifier(alpha)` refitted on the same labels.
 
     Args:
-        alpha: penalty on the squared coefficients, > 0, in the squared units of the features (after standardisation,
-            if any).
+        alpha: penalty on the squared coefficients, > 0, in the squared units of the features (after standardisation, if
+            any). A tuple of them tests every one, for one factorisation and one product with the training rows.
         standardize: divide every feature by its standard deviation over the training rows. Features that do
             not vary there are dropped in any case: they carry nothing, and a perturbed copy must not blow them up.
     """
 
-    alpha: float = 1.0
+    alpha: float | tuple[float, ...] = 1.0
     standardize: bool = False
     gives: ClassVar[str] = "indicators"
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if not 0 < self.alpha < float("inf"):
+        alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+        if not alphas or not all(0 < alpha < float("inf") for alpha in alphas):
             raise ValueError(
-                f"alpha must be a finite number > 0, but is {self.alpha!r}. For next to no penalty pass a small one."
+                f"alpha must be a finite number > 0, or a tuple of those, but is {self.alpha!r}. "
+                "For next to no penalty pass a small one."
             )
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
@@ -80,11 +82,13 @@ class Ridge:
         return exactly(X_new - state.mean[None, :], state.basis)
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
-        """Class sums of the rotated rows, shrunk."""
+        """Class sums of the rotated rows, shrunk by every alpha."""
         sums, counts = class_sums(labels, state.rotated, state.n_classes - 1)
-        return _Params(sums / (state.squares + self.alpha)[None, :], counts / labels.shape[0])
+        alpha = jnp.asarray(self.alpha, sums.dtype)
+        return _Params(sums / (state.squares + alpha[..., None])[..., None, :], counts / labels.shape[0])
 
-    def decision(self, state: _State, params: _Params, rows: Float[Array, "m r"]) -> Float[Array, "m C"]:
+    def decision(self, state: _State, params: _Params, rows: Float[Array, "m r"]) -> Float[Array, "*alphas m C"]:
         """Least-squares estimates of the class indicators; every row sums to one."""
         scores = params.weights @ rows.T + params.prior[:, None]
-        return jnp.concatenate([scores, 1 - scores.sum(axis=0, keepdims=True)]).T
+        scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
+        return jnp.swapaxes(scores, -1, -2)

@@ -10,8 +10,8 @@ of `1/C`; for two classes they agree). One factorisation of the centred features
 permutations: `_minimize.whitened` makes it the identity, and `_minimize.minimize` does the rest. The intercept is one
 more coordinate, a constant feature without a penalty.
 
-On shuffled labels the first step, a ridge regression in fact, leaves about a thousandth of the loss to gain, and two to
-five more reach a millionth. Labels that the features predict well take tens of steps, and more than a hundred
+On shuffled labels the first step, a ridge regression in fact, leaves about a thousandth of the loss to gain, and some
+five more leave a millionth. Labels that the features predict well take tens of steps, and up to some hundred
 where the features separate the classes.
 
 The weights of the classes sum to zero: the penalty wants that, and gradients have it. So `C - 1` rows carry both matrix

@@ -6,7 +6,7 @@ its own multiset of labels. The blocks are laid out as the rows of tables, one t
 
 * up to `EXACT_ROWS` rows a block, by Fisher & Yates' shuffle in Durstenfeld's form (1964): for i = width - 1, ..., 1
   swap places i and j, with j uniform on 0 .. i to within a share of 2^-48. The loop runs along the block and every step
-  serves all blocks, so the work is one swap a row; sorting short rows of a table was 5 to 10 times as slow.
+  serves all blocks, so the work is one swap a row; sorting the rows of a table was 5 to 15 times as slow.
 * above, by the bijection of `jaxmem.permutations.free`, on a grid of each block's own side, with words of its own.
 
 **Whole** (PALM's `-whole`; Winkler et al. 2014): blocks are exchanged as wholes and only for blocks of as many rows,
@@ -130,7 +130,7 @@ class Whole:
     """The stream of exchanges of whole blocks; made by `whole(exchanges, blocks)`."""
 
     # A stream of permutations of the blocks, each of which takes the labels of a block of its size.
-    exchanges: "Within | Enumeration"
+    exchanges: Within | Enumeration
     # The rows, block after block; where each block starts among them; every row's block, and its place in there.
     rows: Int[Array, " n"]
     starts: Int[Array, " blocks"]

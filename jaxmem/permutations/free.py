@@ -10,7 +10,8 @@ Two generators share the definition; the number of rows alone decides between th
   the time of sorting 60,000 rows, and the same integers on every device. One exact shuffle of the rows lies beneath it,
   so that the order in which the rows came plays no part. Twelve rounds show no departure from uniformity in the tests
   of positions, pairs and moments in `tests/test_permutations.py`; on grids of a few cells it would (hence
-  `EXACT_ROWS`).
+  `EXACT_ROWS`). Where `n` is an odd square, all of a key's permutations have one parity, which labels cannot show
+  once a class has two rows.
 """
 
 import math

@@ -23,7 +23,7 @@ def test_equals_scikit_learn(n_neighbors, n_classes, dtype):
 
 def neighbours(n_neighbors, X, X_val):
     classifier = KNeighbors(n_neighbors)
-    return np.asarray(classifier.rows(classifier.prepare(jnp.asarray(X), 2), jnp.asarray(X_val)))
+    return np.asarray(classifier.rows(classifier.prepare(jnp.asarray(X), 2), jnp.asarray(X_val)).neighbors)
 
 
 @pytest.mark.parametrize("n_neighbors", [1, 4, 50])

@@ -42,6 +42,8 @@ def minimum(X, labels, n_classes, C):
             while value_and_gradient(w - length * step)[0] > value_and_gradient(w)[0] and length > 1e-6:
                 length /= 2
             w = w - length * step
+            if np.abs(step).max() < 1e-10:
+                break
         assert np.abs(value_and_gradient(w)[1]).max() < 1e-6 * max(1, C)
         weights.append(w)
     return np.array(weights)
