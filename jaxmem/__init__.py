@@ -1,6 +1,7 @@
 """Learning told apart from memorization: exact label-permutation tests of features, in JAX."""
 
 from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
+from jaxmem.compilation import enable_compilation_cache
 from jaxmem.engine import permutation_test
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.results import MemorizationTest, PermutationTest, load
@@ -23,6 +24,7 @@ __all__ = [
     "Ridge",
     "SharedStructure",
     "Softmax",
+    "enable_compilation_cache",
     "load",
     "memorization_test",
     "memorization_tests",

@@ -74,7 +74,7 @@ def permutation_test(
         batch_size: permutations at once; None: chosen from the shapes.
         precision: "float32", "tf32" or "bfloat16", of the matrix products that depend on labels, on accelerators that
             have them. The test is exact at any: the observed score comes out of the same kernel as the null.
-        example_scores: also count how often each row's shuffled label is recovered.
+        example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:
@@ -115,8 +115,9 @@ def permutation_test(
         classes=labels.classes,
         **key_fields(key),
         scheme=scheme,
-        blocks=None if blocks is None else np.asarray(blocks),
-        n_permutations=n_permutations,
+        # As strings where they are objects: a saved result must load without unpickling anything.
+        blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
+        n_permutations=int(n_permutations),
         exact=scored.exact,
         statistic=_plain(scores.paired[0]),
         pvalue=_plain(
@@ -130,9 +131,12 @@ def permutation_test(
     )
 
 
-def _double(values: np.ndarray) -> np.ndarray:
-    """Single precision is for the device; what is left to do is done in double."""
-    return values.astype(float) if np.issubdtype(values.dtype, np.floating) else values
+def _finished(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
+    """One number per labelling: in double precision, for single is for the device."""
+    totals = jax.tree.map(
+        lambda a: a.astype(float) if np.issubdtype(a.dtype, np.floating) else a, jax.device_get(totals)
+    )
+    return np.asarray(metric.finish(totals, n_rows), float)
 
 
 def _plain(value: Any) -> Any:
@@ -203,6 +207,8 @@ def score_permutations(
     if broken:
         broken_stream = random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
 
+    if not validations:
+        raise ValueError("validations is empty: name at least one set of rows to score.")
     check(metric, classifier, n_rows=len(X), n_classes=len(labels.classes), dtype=X.dtype)
     fits = _fits(classifier, metric, X, labels, validations, examples)
     if batch_size is None:
@@ -217,27 +223,28 @@ def score_permutations(
         indices = np.arange(first, first + batch_size)
         return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
 
-    done: list[Totals] = []
+    n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
+    done: list[Any] = []
     recovered: dict[Any, Any] = {}
     with jax.default_matmul_precision(PRECISIONS[precision]):
         for totals in _one_ahead(map(batch, _progress(B + 1, batch_size, progress))):
-            done.append(jax.device_get(totals._replace(recovered={})))
+            finished = {
+                view: {kind: _finished(metric, total, n_rows[view]) for kind, total in kinds.items()}
+                for view, kinds in totals.metric.items()
+            }
+            done.append((finished, jax.device_get(totals.diagnostics)))
             for view, counts in totals.recovered.items():
                 recovered[view] = counts + recovered.get(view, 0)
-    joined = jax.tree.map(lambda *batches: _double(np.concatenate(batches)[: B + 1]), *done)
-    _warn_of_divergence(joined.diagnostics)
+    finished, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1], *done)
+    _warn_of_divergence(diagnostics)
 
-    n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
     views = {}
     for name in validations:
         mine = [view for view in n_rows if view[0] == name]
-        kinds = {
-            kind: np.mean([np.asarray(metric.finish(joined.metric[v][kind], n_rows[v]), float) for v in mine], axis=0)
-            for kind in joined.metric[mine[0]]
-        }
+        kinds = {kind: np.mean([finished[view][kind] for view in mine], axis=0) for kind in finished[mine[0]]}
         shares = [np.asarray(recovered[view], float) / B for view in mine if view in recovered]
         views[name] = Scores(kinds["paired"], kinds.get("broken"), np.concatenate(shares) if shares else None)
-    return Scored(views, exact, joined.diagnostics)
+    return Scored(views, exact, diagnostics)
 
 
 def _fits(
@@ -258,7 +265,9 @@ def _fits(
                 "validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, "
                 f"but is a {type(design).__name__}."
             )
-        if isinstance(design, KFold) and design.refold:
+        if isinstance(design, KFold) and design.stratified:
+            if examples:
+                raise ValueError("example_scores needs folds that stay: use jm.KFold(stratified=False).")
             design.check(labels)
             kind: Any = HostRefoldedFit if on_host else RefoldedFit
             fits.append(kind(classifier, metric, X, n_classes, name, design))

@@ -41,7 +41,7 @@ def pvalue(
             f"{null_distribution.size + 1} labellings: it is not defined there, as where all rows to score have one "
             "class. Use more rows, or another metric."
         )
-    tolerance = rounding * max(1.0, abs(statistic))
+    tolerance = rounding * max(1.0, abs(statistic)) if np.isfinite(statistic) else 0.0
     greater = _with_observed(np.count_nonzero(null_distribution >= statistic - tolerance), null_distribution.size)
     less = _with_observed(np.count_nonzero(null_distribution <= statistic + tolerance), null_distribution.size)
     if alternative == "two-sided":

@@ -54,7 +54,7 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
             "Drop or impute them before the test."
         )
     largest, limit = float(jnp.abs(features).max()), float(jnp.finfo(features.dtype).max)
-    if largest**2 * features.size > limit:
+    if largest * largest * features.size > limit:
         raise ValueError(
             f"{name} has features as large as {largest:.1e}: their squares overflow in {features.dtype}. "
             "Divide them by a constant; it changes no distance or direction between rows."

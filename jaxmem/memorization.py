@@ -129,7 +129,7 @@ def memorization_tests(
             y=np.asarray(labels.codes),
             classes=labels.classes,
             **key_fields(key),
-            n_permutations=n_permutations,
+            n_permutations=int(n_permutations),
             exact=scored.exact,
             diagnostics=scored.diagnostics,
             statistic=float(paired[0]),

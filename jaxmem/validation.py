@@ -115,32 +115,32 @@ class Resubstitution:
 class KFold:
     """Cross-validation: every row is scored once, by a fit on the other folds; the statistic is their mean.
 
+    Folds must not know more of the observed labels than of the shuffled ones: kept fixed while labels are shuffled,
+    folds that balance the observed classes reject true hypotheses several times too often. So folds either ignore
+    the labels, or follow every labelling.
+
     Args:
         n_splits: number of folds, at least 2.
-        shuffle: draw the folds at random, rather than take the rows in order.
-        stratified: keep the class proportions in every fold, as scikit-learn's `StratifiedKFold` does.
-        refold: draw the stratified folds anew for every permutation from its own labels, as scikit-learn's
-            `permutation_test_score` does. The features are then prepared anew for every permutation too, which costs
-            many times as much. By default the folds of the observed labels serve all permutations; both tests are
-            exact.
+        shuffle: draw the folds at random. Without, they take the rows in order, and that order must have nothing to do
+            with the labels: rows sorted by class, or dealt out by class, would balance or unbalance the observed folds.
+        stratified: keep the class proportions in every fold. The folds are then drawn anew from the labels of every
+            permutation, as scikit-learn's `permutation_test_score` with `StratifiedKFold` does, and the features
+            prepared anew as well, which costs many times as much. By default the same folds serve all permutations.
         seed: of the shuffle.
     """
 
     n_splits: int = 5
-    shuffle: bool = False
-    stratified: bool = True
-    refold: bool = False
+    shuffle: bool = True
+    stratified: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the choices."""
         if not (isinstance(self.n_splits, int) and self.n_splits >= 2):
             raise ValueError(f"n_splits must be an integer >= 2, but is {self.n_splits!r}.")
-        if self.refold and not self.stratified:
-            raise ValueError("refold=True needs stratified=True: folds that ignore the labels never change.")
 
     def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
-        """One fit per fold, on the rows outside of it."""
+        """One fit per fold, on the rows outside of it; the folds of the observed labels, where they follow labels."""
         self.check(labels)
         fold = np.asarray(self.folds(labels.codes, len(labels.classes)))
         rows = [np.flatnonzero(fold == k) for k in range(self.n_splits)]
@@ -149,7 +149,7 @@ class KFold:
         ]
 
     def check(self, labels: Labels) -> None:
-        """Raise ValueError unless every fold can be filled, and every class occurs outside of every fold."""
+        """Raise ValueError unless every fold can be filled, with every class where that is asked for."""
         counts = np.bincount(np.asarray(labels.codes), minlength=len(labels.classes))
         if self.n_splits > counts.sum():
             raise ValueError(f"n_splits is {self.n_splits}, but there are only {counts.sum()} rows.")

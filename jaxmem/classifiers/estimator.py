@@ -63,7 +63,7 @@ def _refit(
     from sklearn.base import clone
 
     copy: Any = clone(estimator)
-    fitted = copy.fit(X, labels)
+    fitted = copy.fit(X, labels.astype(int))
     scores = []
     for rows in sets:
         # A class that this fit has not seen is the least likely of all.

@@ -89,7 +89,7 @@ class KNeighbors:
             if self.n_neighbors == 1:
                 neighbors = jnp.argmax(closeness, axis=1)[:, None].astype(jnp.int32)
             else:
-                neighbors = jax.lax.top_k(closeness, self.n_neighbors)[1].astype(jnp.int32)
+                neighbors = jax.lax.top_k(closeness, int(self.n_neighbors))[1].astype(jnp.int32)
             return None, _Rows(neighbors, self._votes(placed, state.points, neighbors))
 
         block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])

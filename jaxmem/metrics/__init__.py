@@ -101,7 +101,8 @@ class _Traced:
 
     def __call__(self, scores: Any, labels: Any) -> Any:
         try:
-            value = self.function(scores, labels)
+            # Of a type that can be counted with: the codes come in a single byte, unsigned.
+            value = self.function(scores, labels.astype(jnp.int32))
         except _UNTRACEABLE as error:
             raise ValueError(
                 f"metric {self.name!r} cannot be compiled: it must be made of JAX operations, without a branch on a "

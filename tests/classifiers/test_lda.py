@@ -163,6 +163,7 @@ def test_auto_where_the_covariance_is_its_own_target():
 # --- The same however it is run --------------------------------------------------------------------------------------
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("shrinkage", [None, 0.1, "auto"])
 def test_loop_equals_vmap(float64, shrinkage):
     X, labels, X_val = data(150, 20, 3)

@@ -69,6 +69,7 @@ def test_uneven_classes(float64):
     assert_same_decisions(decisions(jm.GaussianNB(), X, labels, X_val, 3, jnp.float64), refitted(X, labels, X_val))
 
 
+@pytest.mark.nightly
 def test_loop_equals_vmap(float64):
     X, labels, X_val = data(150, 20, 3)
     classifier = jm.GaussianNB()
@@ -87,6 +88,7 @@ def test_a_permutation_test_runs():
     assert test.pvalue == 0.01
 
 
+@pytest.mark.nightly
 def test_a_constant_feature_changes_nothing():
     X, labels, X_val = data(150, 10, 3)
     dead = np.random.default_rng(1).normal(size=(150, 1)).astype(np.float32)
