@@ -9,6 +9,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 import jaxmem as jm
 
+# Hundreds of small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 TALL = [(120, 8, 2), (150, 20, 3), (400, 30, 10)]
 WIDE = [(60, 90, 2), (60, 90, 3), (80, 100, 10)]
 N_LABELLINGS = 4
@@ -163,7 +166,6 @@ def test_auto_where_the_covariance_is_its_own_target():
 # --- The same however it is run --------------------------------------------------------------------------------------
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("shrinkage", [None, 0.1, "auto"])
 def test_loop_equals_vmap(float64, shrinkage):
     X, labels, X_val = data(150, 20, 3)

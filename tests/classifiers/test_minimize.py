@@ -7,6 +7,9 @@ import pytest
 
 from jaxmem.classifiers._minimize import minimize, whitened
 
+# Hundreds of small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 
 def minimum(function, shape=(1, 3), **options):
     value, gradient = jax.value_and_grad(function)(jnp.zeros(shape))

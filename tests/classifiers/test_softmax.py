@@ -14,6 +14,9 @@ from sklearn.linear_model import LogisticRegression
 import jaxmem as jm
 from jaxmem import Softmax
 
+# Hundreds of small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 # Of these tests: `tol`, and the excess over scikit-learn's minimum that it must keep to.
 TOL = {np.dtype("float32"): 3e-4, np.dtype("float64"): 1e-4}
 EXCESS = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-6}
@@ -102,7 +105,6 @@ def fit(classifier, X, labels, n_classes):
     return state, params, jax.vmap(classifier.diagnostics)(params)
 
 
-@pytest.mark.nightly
 def test_batched_equals_one_at_a_time(float64):
     X, y, X_val = (jnp.asarray(a) for a in blobs(60, 5, 3, separation=4.0))
     classifier, labels = Softmax(), jnp.asarray(labellings(np.asarray(y), 4))
@@ -121,7 +123,6 @@ def test_batched_equals_one_at_a_time(float64):
     np.testing.assert_allclose(nested.reshape(alone.shape), alone, atol=1e-9)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("separation", [0.5, 4.0])
 def test_diagnostics_tell_the_gradient_and_foretell_the_excess_loss(separation, float64):
     n, n_classes = 200, 4
@@ -147,7 +148,6 @@ def test_diagnostics_tell_the_gradient_and_foretell_the_excess_loss(separation, 
 
 
 # One object each: every call of optax makes another, and a compilation of its own.
-@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("solver", "steps"), [(optax.adam(0.1), 300), (optax.sgd(0.5, momentum=0.5), 200), (optax.lbfgs(), 20)]
 )
@@ -161,7 +161,6 @@ def test_any_optax_solver_reaches_the_minimum(solver, steps, float64):
     assert (np.abs(objectives / best - 1) < 1e-4).all()
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("d", [6, 60])
 def test_constant_features_are_dropped_however_their_copies_are_perturbed(d):
     X, y, X_val = blobs(30, d, 3)
@@ -173,7 +172,6 @@ def test_constant_features_are_dropped_however_their_copies_are_perturbed(d):
     np.testing.assert_allclose(wider, clean, atol=1e-3)
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "d"), [(80, 20), (20, 80)])
 def test_collinear_features_stay_finite_and_reach_the_minimum(n, d):
     mix = np.random.default_rng(0).normal(size=(3, d))

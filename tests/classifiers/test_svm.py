@@ -12,6 +12,9 @@ from sklearn.svm import LinearSVC
 import jaxmem as jm
 from jaxmem import LinearSVM
 
+# Hundreds of small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 TOL = {np.dtype("float32"): 3e-4, np.dtype("float64"): 1e-4}
 EXCESS = {np.dtype("float32"): 1e-4, np.dtype("float64"): 1e-6}
 
@@ -132,7 +135,6 @@ def test_equals_linear_svc(n_classes, float64):
         np.testing.assert_array_equal(scores[b].argmax(-1)[clear], model.predict(X_val)[clear])
 
 
-@pytest.mark.nightly
 def test_diagnostics_tell_the_truth(float64):
     X, y, _ = blobs(90, 6, 3, separation=0.5)
     labels = labellings(y, 3)
@@ -156,7 +158,6 @@ def test_diagnostics_tell_the_truth(float64):
     assert (excess > -1e-9).all() and (excess < 10 * norms**2).all()
 
 
-@pytest.mark.nightly
 def test_batched_equals_one_at_a_time(float64):
     X, y, X_val = blobs(60, 5, 3, separation=4.0)
     labels = labellings(y, 4)
@@ -167,7 +168,6 @@ def test_batched_equals_one_at_a_time(float64):
     np.testing.assert_allclose(batched[0], alone[0], atol=0.1)
 
 
-@pytest.mark.nightly
 def test_any_optax_solver_reaches_the_minimum(float64):
     X, y, _ = blobs(100, 6, 3, separation=0.5)
     labels = labellings(y, 3)
@@ -177,7 +177,6 @@ def test_any_optax_solver_reaches_the_minimum(float64):
     assert (np.abs(objectives / best - 1) < 1e-4).all()
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize(("n", "d"), [(80, 20), (20, 80)])
 def test_collinear_and_dead_features_stay_finite_and_reach_the_minimum(n, d):
     mix = np.random.default_rng(0).normal(size=(3, d)) * (np.arange(d) > 4)
