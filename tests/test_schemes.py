@@ -26,6 +26,9 @@ from jaxmem.permutations import (
     random_stream,
 )
 
+# Tens of thousands of draws from many kinds of blocks, each kind a program to compile.
+pytestmark = pytest.mark.nightly
+
 KEY = jax.random.key(0)
 N_DRAWS = 20_000
 
