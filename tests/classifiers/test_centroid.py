@@ -9,6 +9,9 @@ from sklearn import neighbors
 
 import jaxmem as jm
 
+# Many small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 SHAPES = [(120, 8, 2), (150, 20, 3), (400, 30, 10), (60, 90, 2), (60, 90, 3), (80, 100, 10)]
 N_LABELLINGS = 4
 

@@ -9,6 +9,9 @@ from sklearn import naive_bayes
 
 import jaxmem as jm
 
+# Many small fits to compile; `tests/test_protocol.py` has a few of them in every run.
+pytestmark = pytest.mark.nightly
+
 SHAPES = [(120, 8, 2), (150, 20, 3), (400, 30, 10), (60, 90, 2), (60, 90, 3), (80, 100, 10)]
 N_LABELLINGS = 4
 
@@ -69,7 +72,6 @@ def test_uneven_classes(float64):
     assert_same_decisions(decisions(jm.GaussianNB(), X, labels, X_val, 3, jnp.float64), refitted(X, labels, X_val))
 
 
-@pytest.mark.nightly
 def test_loop_equals_vmap(float64):
     X, labels, X_val = data(150, 20, 3)
     classifier = jm.GaussianNB()
@@ -88,7 +90,6 @@ def test_a_permutation_test_runs():
     assert test.pvalue == 0.01
 
 
-@pytest.mark.nightly
 def test_a_constant_feature_changes_nothing():
     X, labels, X_val = data(150, 10, 3)
     dead = np.random.default_rng(1).normal(size=(150, 1)).astype(np.float32)
