@@ -9,7 +9,7 @@ import jax.numpy as jnp
 __all__ = ["BLOCK_ROWS", "over_row_blocks"]
 
 # Long enough for a matrix product to run at full speed, short enough for its result to stay in a CPU's cache.
-BLOCK_ROWS = 2_048
+BLOCK_ROWS = 1_024
 
 
 def over_row_blocks(

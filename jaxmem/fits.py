@@ -9,7 +9,7 @@ All kinds are alike from outside: `fit(labels, others, counted) -> Totals`.
 totalled here.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -24,7 +24,7 @@ from jaxmem.classifiers.base import Classifier, HostClassifier
 from jaxmem.metrics import Metric, correct, scores_for
 from jaxmem.validation import KFold, Part
 
-__all__ = ["Fit", "HostFit", "HostRefoldedFit", "PreparedFit", "RefoldedFit", "Totals"]
+__all__ = ["Fit", "HostFit", "HostRefoldedFit", "PreparedFit", "RefoldedFit", "Totals", "worst"]
 
 
 class Totals(NamedTuple):
@@ -76,8 +76,8 @@ class View:
     own: Integer[Array, " m"] | None
 
 
-class PreparedFit:
-    """The features prepared once, and all the views that share the fit.
+class _OfParts:
+    """What fits of the parts of a design have in common.
 
     Args:
         classifier: the shallow classifier.
@@ -89,6 +89,18 @@ class PreparedFit:
     """
 
     def __init__(
+        self, classifier: Any, metric: Metric, X: Any, n_classes: int, parts: Mapping[Any, Part], *, examples: bool
+    ) -> None:
+        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
+        self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
+        self._train = next(iter(parts.values())).train
+        self._X = X if self._train is None else X[self._train]
+
+
+class PreparedFit(_OfParts):
+    """The features prepared once, and all the views that share the fit."""
+
+    def __init__(
         self,
         classifier: Classifier,
         metric: Metric,
@@ -98,11 +110,9 @@ class PreparedFit:
         *,
         examples: bool = False,
     ) -> None:
-        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
-        self._static = classifier, metric
-        self._examples = examples
-        self._train = next(iter(parts.values())).train
-        self._state = _prepare(classifier, X if self._train is None else X[self._train], n_classes=n_classes)
+        super().__init__(classifier, metric, X, n_classes, parts, examples=examples)
+        self._state = _prepare(classifier, self._X, n_classes=n_classes)
+        del self._X  # A copy, where only some rows are fitted; the state has what it needs of them.
         self._views = {
             view: View(
                 _rows(classifier, self._state, part.rows),
@@ -120,14 +130,15 @@ class PreparedFit:
     ) -> Totals:
         """Fit and score a batch of labellings."""
         train = None if self._train is None else jnp.asarray(self._train)
-        return _batch(*self._static, self._state, self._views, train, labels, others, counted, examples=self._examples)
+        static = self._classifier, self._metric
+        return _batch(*static, self._state, self._views, train, labels, others, counted, examples=self._examples)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """From the shapes of what a labelling needs."""
-        classifier, metric = self._static
+        classifier, metric = self._classifier, self._metric
         fitted = labels if self._train is None else labels[self._train]
         params = jax.eval_shape(classifier.fit, self._state, fitted)
-        needs: list[Any] = [params]
+        needs: list[Any] = [params] * getattr(classifier, "copies", 1)
         for view in self._views.values():
             n_rows = jax.tree.leaves(view.rows)[0].shape[0]
             size = min(BLOCK_ROWS, n_rows) if metric.additive else n_rows
@@ -211,8 +222,8 @@ def _targets(
     return kinds if source is None else {kind: target[:, source] for kind, target in kinds.items()}
 
 
-class RefoldedFit:
-    """Stratified cross-validation with folds drawn anew from every labelling; views are `(name, fold)`.
+class _OfFolds:
+    """What cross-validations with folds drawn anew from every labelling have in common; views are `(name, fold)`.
 
     Args:
         classifier, metric, X, n_classes: as in `PreparedFit`.
@@ -220,17 +231,19 @@ class RefoldedFit:
         folds: how to fold.
     """
 
-    def __init__(
-        self, classifier: Classifier, metric: Metric, X: Float[Array, "n d"], n_classes: int, name: Any, folds: KFold
-    ) -> None:
-        self.n_rows = _fold_sizes(name, folds, len(X))
+    def __init__(self, classifier: Any, metric: Metric, X: Any, n_classes: int, name: Any, folds: KFold) -> None:
+        self.n_rows = {(name, k): folds.size(k, len(X)) for k in range(folds.n_splits)}
         self._static = classifier, metric, folds, n_classes
-        self._X, self._name = X, name
+        self._X = X
+
+
+class RefoldedFit(_OfFolds):
+    """Stratified cross-validation in which every labelling prepares features of its own."""
 
     def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
         """Fold, prepare, fit and score under every labelling."""
-        per_fold = _refolded(*self._static, self._X, labels)
-        return Totals({(self._name, k): {"paired": total} for k, total in enumerate(per_fold)}, {}, {})
+        totals, diagnostics = _refolded(*self._static, self._X, labels)
+        return Totals(dict(zip(self.n_rows, totals, strict=True)), {}, diagnostics)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """Nothing that grows with the batch: labellings run one after the other."""
@@ -240,13 +253,13 @@ class RefoldedFit:
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _refolded(
     classifier: Classifier, metric: Metric, folds: KFold, n_classes: int, X: Array, labels: Integer[Array, "size n"]
-) -> list[Any]:
+) -> tuple[list[dict[str, Any]], dict[str, Array]]:
     n = X.shape[0]
-
     total = _measured(metric, classifier, n_classes)
+    diagnose = getattr(classifier, "diagnostics", lambda params: {})
 
-    def one(labels: Integer[Array, " n"]) -> list[Any]:
-        fold, totals = folds.folds(labels, n_classes), []
+    def one(labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+        fold, totals, diagnostics = folds.folds(labels, n_classes), [], []
         for k in range(folds.n_splits):
             size = folds.size(k, n)
             (inside,) = jnp.nonzero(fold == k, size=size)
@@ -254,19 +267,25 @@ def _refolded(
             state = classifier.prepare(X[outside], n_classes)
             params = classifier.fit(state, labels[outside])
             scores = classifier.decision(state, params, classifier.rows(state, X[inside]))
-            totals.append(total(scores, labels[inside]))
-        return totals
+            totals.append({"paired": total(scores, labels[inside])})
+            diagnostics.append(diagnose(params))
+        return totals, worst(diagnostics)
 
     return jax.lax.map(one, labels)
 
 
-class HostFit:
-    """A classifier refitted on the host, one labelling after the other; its scores are totalled like any others.
+def worst(diagnostics: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Of several fits of the same labelling: converged if all have, the largest of any number."""
+    merged: dict[str, Array] = {}
+    for one in diagnostics:
+        for name, values in one.items():
+            worse = jnp.minimum if values.dtype == bool else jnp.maximum
+            merged[name] = worse(merged[name], values) if name in merged else values
+    return merged
 
-    Args:
-        classifier, metric, X, n_classes, examples: as in `PreparedFit`.
-        parts: what to score, by view; all with the same rows to fit.
-    """
+
+class HostFit(_OfParts):
+    """A classifier refitted on the host, one labelling after the other; its scores are totalled like any others."""
 
     def __init__(
         self,
@@ -278,12 +297,8 @@ class HostFit:
         *,
         examples: bool = False,
     ) -> None:
-        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
-        self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
+        super().__init__(classifier, metric, np.asarray(X), n_classes, parts, examples=examples)
         self._parts = dict(parts)
-        train = next(iter(parts.values())).train
-        self._train = slice(None) if train is None else train
-        self._X = np.asarray(X)[self._train]
         self._rows = [np.asarray(part.rows) for part in parts.values()]
 
     def __call__(
@@ -293,15 +308,15 @@ class HostFit:
         counted: Bool[np.ndarray, " size"],
     ) -> Totals:
         """Refit and score a batch of labellings."""
-        fits = [(self._X, one[self._train], self._rows) for one in np.asarray(labels)]
+        train = slice(None) if self._train is None else self._train
+        fits = [(self._X, one[train], self._rows) for one in np.asarray(labels)]
         scores = self._classifier.refit(fits, self._n_classes, self._metric.needs)
         totals, recovered = {}, {}
         for number, (view, part) in enumerate(self._parts.items()):
             stacked = jnp.stack([views[number] for views in scores])
             targets = _targets(part.source, part.own, labels, others)
             totals[view] = {kind: _total(self._metric, stacked, target) for kind, target in targets.items()}
-            examples = self._examples and part.own is None
-            if examples:
+            if self._examples and part.own is None:
                 recovered[view] = _recovered(stacked, targets["paired"], counted)
         return Totals(totals, recovered, {})
 
@@ -310,46 +325,30 @@ class HostFit:
         return 2 * sum(len(rows) for rows in self._rows) * self._n_classes * self._X.itemsize
 
 
-class HostRefoldedFit:
-    """`RefoldedFit` for a classifier refitted on the host; views are `(name, fold)`."""
-
-    def __init__(
-        self,
-        classifier: HostClassifier,
-        metric: Metric,
-        X: Float[Array, "n d"],
-        n_classes: int,
-        name: Any,
-        folds: KFold,
-    ) -> None:
-        self.n_rows = _fold_sizes(name, folds, len(X))
-        self._classifier, self._metric, self._n_classes, self._folds = classifier, metric, n_classes, folds
-        self._X, self._name = np.asarray(X), name
+class HostRefoldedFit(_OfFolds):
+    """`RefoldedFit` for a classifier refitted on the host."""
 
     def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
         """Fold, refit and score under every labelling."""
-        codes = np.asarray(labels)
-        fold = np.asarray(_all_folds(self._folds, self._n_classes, labels))
+        classifier, metric, folds, n_classes = self._static
+        X = np.asarray(self._X)
+        codes, fold = np.asarray(labels), np.asarray(_all_folds(folds, n_classes, labels))
         fits = [
-            (self._X[fold[b] != k], one[fold[b] != k], [self._X[fold[b] == k]])
+            (X[fold[b] != k], one[fold[b] != k], [X[fold[b] == k]])
             for b, one in enumerate(codes)
-            for k in range(self._folds.n_splits)
+            for k in range(folds.n_splits)
         ]
-        scores = self._classifier.refit(fits, self._n_classes, self._metric.needs)
+        scores = classifier.refit(fits, n_classes, metric.needs)
         totals = {}
-        for k in range(self._folds.n_splits):
-            stacked = jnp.stack([view for (view,) in scores[k :: self._folds.n_splits]])
+        for k, view in enumerate(self.n_rows):
+            stacked = jnp.stack([rows for (rows,) in scores[k :: folds.n_splits]])
             targets = jnp.stack([one[fold[b] == k] for b, one in enumerate(codes)])
-            totals[self._name, k] = {"paired": _total(self._metric, stacked, targets)}
+            totals[view] = {"paired": _total(metric, stacked, targets)}
         return Totals(totals, {}, {})
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """Every fold's training rows."""
-        return self._X.nbytes * self._folds.n_splits
-
-
-def _fold_sizes(name: Any, folds: KFold, n: int) -> dict[Any, int]:
-    return {(name, k): folds.size(k, n) for k in range(folds.n_splits)}
+        return self._X.nbytes * len(self.n_rows)
 
 
 @partial(jax.jit, static_argnums=0)

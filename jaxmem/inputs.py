@@ -12,6 +12,10 @@ from jaxtyping import Array, Float, Integer, Key
 __all__ = ["Labels", "as_features", "as_key", "as_labels", "one_of"]
 
 
+# So many classes are never too many, even where each has but one row: small examples are like that.
+_FEW_CLASSES = 1_000
+
+
 class Labels(NamedTuple):
     """Labels as integers below the number of classes, in the order of the sorted classes."""
 
@@ -34,6 +38,8 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     """
     if hasattr(X, "detach"):  # A PyTorch tensor; its gradient is of no use here.
         X = X.detach()
+        # Half precision becomes single in any case, and NumPy has no bfloat16 of PyTorch's.
+        X = X.float() if X.is_floating_point() and X.element_size() < 4 else X
         X = X.cpu().numpy() if X.device.type == "cpu" else jnp.from_dlpack(X)
     array = X if isinstance(X, jax.Array) else np.asarray(X)
     if array.ndim != 2 or 0 in array.shape:
@@ -46,20 +52,25 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     wide = array.dtype == np.float64 and jax.dtypes.canonicalize_dtype(float) == np.float64
     with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
         features = jnp.asarray(array, dtype=jnp.float64 if wide else jnp.float32)
-    finite = jnp.isfinite(features).all(axis=1)
-    if not finite.all():
-        bad = np.flatnonzero(~np.asarray(finite))
+    largest, limit = float(_largest(features)), float(jnp.finfo(features.dtype).max)
+    if not np.isfinite(largest):
+        finite = np.asarray(jnp.isfinite(features).all(axis=1))
         raise ValueError(
-            f"{name} has NaN or infinite features in {bad.size} of {len(finite)} rows, the first in row {bad[0]}. "
-            "Drop or impute them before the test."
+            f"{name} has NaN or infinite features in {(~finite).sum()} of {len(finite)} rows, the first in row "
+            f"{finite.argmin()}. Drop or impute them before the test."
         )
-    largest, limit = float(jnp.abs(features).max()), float(jnp.finfo(features.dtype).max)
     if largest * largest * features.size > limit:
         raise ValueError(
             f"{name} has features as large as {largest:.1e}: their squares overflow in {features.dtype}. "
             "Divide them by a constant; it changes no distance or direction between rows."
         )
     return features
+
+
+@jax.jit
+def _largest(features: Float[Array, "n d"]) -> Float[Array, ""]:
+    """Largest magnitude, NaN if there is one: a single pass."""
+    return jnp.abs(features).max()
 
 
 def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Labels:
@@ -71,7 +82,8 @@ def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Lab
         classes: the sorted classes that may occur; by default those of `y`, of which there must be two or more.
 
     Raises:
-        ValueError: not one-dimensional, not integers or strings, one class only, or a class that is not in `classes`.
+        ValueError: not one-dimensional, not integers or strings, one class only, more classes than half the rows (and
+            than 1,000), or a class that is not in `classes`.
     """
     array = np.asarray(y)
     if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
@@ -87,6 +99,11 @@ def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Lab
         classes = np.unique(array)
         if classes.size < 2:
             raise ValueError(f"{name} must hold at least two classes, but every label is {classes[0]!r}.")
+        if classes.size > max(_FEW_CLASSES, array.size // 2):
+            raise ValueError(
+                f"{name} has {classes.size} classes for {array.size} rows: these look like identifiers or a continuous "
+                "target, of which no classifier learns anything. Group them into fewer classes."
+            )
     codes = np.searchsorted(classes, array)
     known = classes[np.minimum(codes, classes.size - 1)] == array
     if not np.all(known):

@@ -145,3 +145,10 @@ def test_words_are_taken_or_the_nearest_named():
         one_of("lesser", ("greater", "less"), "alternative")
     with pytest.raises(ValueError, match=r"but is 'xyz'\.$"):
         one_of("xyz", ("greater", "less"), "alternative")
+
+
+def test_labels_that_are_identifiers_are_refused():
+    with pytest.raises(ValueError, match="2000 classes for 2000 rows: these look like identifiers"):
+        as_labels(np.arange(2_000))
+    assert as_labels(np.arange(1_000)).classes.size == 1_000
+    assert as_labels(np.repeat(np.arange(2_000), 2)).classes.size == 2_000

@@ -29,7 +29,17 @@ def test_predictions_are_argmax_and_ties_go_to_the_first_class(scores):
 
 
 def test_predictions_of_infinite_scores_are_argmax():
-    scores = np.array([[-np.inf, -np.inf], [np.inf, np.inf], [-np.inf, 0], [0, np.inf]], np.float32)
+    scores = np.array([[np.inf, np.inf], [-np.inf, 0], [0, np.inf]], np.float32)
+    np.testing.assert_array_equal(predictions(jnp.asarray(scores)), np.argmax(scores, axis=1))
+
+
+def test_nan_is_never_predicted_and_no_score_is_no_class():
+    scores = np.array([[np.nan, -1], [0, np.nan], [np.nan, np.nan], [-np.inf, -np.inf]], np.float32)
+    np.testing.assert_array_equal(predictions(jnp.asarray(scores)), [1, 0, 2, 2])
+
+
+def test_predictions_of_many_classes_are_argmax():
+    scores = np.random.default_rng(0).integers(0, 50, (300, 100)).astype(np.float32)
     np.testing.assert_array_equal(predictions(jnp.asarray(scores)), np.argmax(scores, axis=1))
 
 

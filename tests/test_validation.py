@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import blobs
 from scipy import stats
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_score
@@ -143,3 +144,18 @@ def test_cross_validation_rejects_at_most_alpha(stratified):
 def test_folds_that_cannot_be_filled_are_refused(design, message):
     with pytest.raises(ValueError, match=message):
         jm.permutation_test(jm.Ridge(), X, y, validation=design(), **OPTIONS)
+
+
+def test_folds_drawn_anew_report_the_worst_of_their_fits():
+    X, y, _ = blobs(40, 4, 2)
+    with pytest.warns(UserWarning, match="stopped before they converged"):
+        test = jm.permutation_test(
+            jm.Softmax(max_steps=1, tol=1e-6),
+            X,
+            y,
+            validation=jm.KFold(2, stratified=True),
+            n_permutations=9,
+            progress=False,
+        )
+    assert test.diagnostics["converged"].shape == (10,) and not test.diagnostics["converged"].any()
+    assert (test.diagnostics["gradient_norm"] > 1e-6).all()

@@ -35,10 +35,12 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import exactly, right_singular
 
-__all__ = ["Minimum", "check_minimizer", "loss_and_gradient", "minimize", "whitened"]
+__all__ = ["COPIES", "Minimum", "check_minimizer", "loss_and_gradient", "minimize", "whitened"]
 
 # Pairs of differences that L-BFGS remembers: ten take no fewer steps than five in these coordinates.
 _MEMORY = 5
+# What a search holds at once, counted in weights: pairs of differences, last point, trial, direction, gradients.
+COPIES = 2 * _MEMORY + 6
 # A step is repeated if the slope at its end is more than this share of the slope at its start, and positive.
 _OVERSHOOT = 0.5
 # A step shortened below this share finds nothing but rounding: give up.

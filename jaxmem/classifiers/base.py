@@ -14,7 +14,8 @@ no branch may depend on a value. Predictions are `argmax(scores)`, the first cla
 Some metrics need more of scores than their order within a row. A classifier may say what its scores mean in a class
 attribute `gives`, one of `jaxmem.metrics.SCALES` ("decision" without it), and how to make probabilities of them in a
 method `probabilities(scores)`. An iterative one may report on its fits in a method `diagnostics(params)`, a dict of
-scalars; a "converged" that is False is made a warning.
+scalars; a "converged" that is False is made a warning. If it holds many times its `params` while it fits, a class
+attribute `copies` says how many times, so that batches can be cut to fit.
 
 Scores may have axes in front for the values of a hyperparameter, each of which is then tested (`Ridge(alpha=(1, 10))`).
 

@@ -21,14 +21,14 @@ References: Cox (1958); Böhning (1992); scikit-learn's `LogisticRegression`.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.classifiers._linear import centre, exactly
-from jaxmem.classifiers._minimize import Minimum, check_minimizer, loss_and_gradient, minimize, whitened
+from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
 
 __all__ = ["Softmax"]
@@ -69,6 +69,7 @@ class Softmax:
     tol: float = 1e-3
     max_steps: int = 300
     solver: Any = None
+    copies: ClassVar[int] = COPIES
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""

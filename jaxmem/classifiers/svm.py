@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.classifiers._linear import exactly
-from jaxmem.classifiers._minimize import Minimum, check_minimizer, loss_and_gradient, minimize, whitened
+from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
 
 __all__ = ["LinearSVM"]
@@ -65,6 +65,7 @@ class LinearSVM:
     max_steps: int = 300
     solver: Any = None
     gives: ClassVar[str] = "columns"
+    copies: ClassVar[int] = COPIES
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""

@@ -16,6 +16,7 @@ Two generators share the definition; the number of rows alone decides between th
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,7 @@ class Shuffles:
         return jnp.where(jnp.asarray(index) == 0, y, shuffled)
 
 
+@partial(jax.jit, static_argnums=1)
 def shuffles(key: Key[Array, ""], n: int) -> Shuffles:
     """Open the stream of shuffles of `n` rows under `key`."""
     # Index 0 is never drawn from its own key (it is the identity), so that key is free for the base shuffle.

@@ -98,6 +98,23 @@ def test_collinear_features_equal_scikit_learn(n, d, standardize, dtype):
     assert_equals_scikit_learn(Ridge(1.0, standardize), X, y, X_val, dtype)
 
 
+@pytest.mark.parametrize(("n", "d", "decades"), [(300, 40, 6), (30, 40, 4)])
+def test_features_of_very_different_scales_equal_scikit_learn(n, d, decades, dtype):
+    """A penalty that only the smallest features feel, beside others thousands and millions of times as large."""
+    X, y, X_val = blobs(n, d, 3)
+    scales = np.geomspace(10 ** (-decades / 2), 10 ** (decades / 2), d)
+    assert_equals_scikit_learn(Ridge(), X * scales, y, X_val * scales, dtype)
+
+
+def test_a_path_of_alphas_is_every_alpha_on_its_own(dtype):
+    X, y, X_val = blobs(60, 7, 3)
+    labels = labellings(y, 3)
+    path = decisions(Ridge((0.1, 1.0, 100.0)), X, labels, X_val, 3, dtype)
+    for number, alpha in enumerate((0.1, 1.0, 100.0)):
+        alone = decisions(Ridge(alpha), X, labels, X_val, 3, dtype)
+        np.testing.assert_allclose(path[:, number], alone, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+
+
 def test_scores_are_the_normal_equations_worked_out_by_hand(float64):
     # One feature -1, 0, 1 and alpha 1: the coefficient is Σ z y / (2 + 1), the intercept the class frequency.
     X, labels = np.array([[4.0], [5.0], [6.0]]), np.array([[0, 0, 1], [1, 0, 0]])

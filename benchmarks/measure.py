@@ -1,0 +1,99 @@
+"""How the benchmarks measure: everything that is compared runs in turn in one process, and medians are reported."""
+
+import datetime
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def in_turn(functions: Mapping[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
+    """Median seconds of each function; a round runs them all, so that a noisy moment hits them alike.
+
+    Every function runs once before, to compile. What a function returns is waited for.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    for counted in range(rounds + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            if counted:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
+
+
+def gaussian(n: int, d: int, n_classes: int, *, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features (n, d) without structure, their labels, and perturbed copies: what is timed does not depend on it."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d), dtype=np.float32)
+    return X, rng.integers(0, n_classes, n), X + noise * rng.standard_normal((n, d), dtype=np.float32)
+
+
+def in_new_process(code: str, **environment: str) -> dict[str, float]:
+    """Run `code` in a Python of its own, and read the JSON that it prints last."""
+    run = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def peak_memory() -> float:
+    """Largest resident memory of this process so far, in MiB."""
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kibibytes / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def record(name: str, figures: Mapping[str, Any]) -> Path:
+    """Write figures with the date, the commit and the machine to `results/`."""
+    device = jax.devices()[0].device_kind
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    report = {
+        "benchmark": name,
+        "date": today,
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "jaxmem") else ""),
+        "machine": {
+            "device": device,
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            **{package.__name__: package.__version__ for package in (jax, np)},
+        },
+        "load_average": round(os.getloadavg()[0], 2),
+        "figures": figures,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{today}-{device.replace(' ', '-').lower()}-{name}.json"
+    path.write_text(json.dumps(report, indent=1, default=lambda value: round(float(value), 4)) + "\n")
+    return path
+
+
+def rounded(figures: Any, digits: int = 4) -> Any:
+    """The same figures with so many significant digits: nobody measured more."""
+    if isinstance(figures, Mapping):
+        return {name: rounded(value, digits) for name, value in figures.items()}
+    return float(f"{figures:.{digits}g}") if isinstance(figures, float) else figures
+
+
+def _git(*arguments: str) -> str:
+    run = subprocess.run(["git", *arguments], cwd=RESULTS.parent, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or ""
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,78 @@
+"""Shallow classifiers under permutation, beside scikit-learn refitted on the same permutations in two jobs.
+
+Both sides score the same labels on the same rows; the benchmark stops if their accuracies differ.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.base import clone
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
+
+import jaxmem as jm
+from benchmarks.measure import gaussian, in_turn
+
+
+class Peer(NamedTuple):
+    """A classifier of ours, its twin, and how many permutations each is timed on."""
+
+    ours: Any
+    twin: Any
+    n_permutations: int
+    n_refits: int
+
+
+PEERS = {
+    "ridge": Peer(jm.Ridge(), RidgeClassifier(), 2_000, 20),
+    "lda": Peer(jm.LDA(), LinearDiscriminantAnalysis(), 2_000, 4),
+    "lda, shrinkage 0.1": Peer(
+        jm.LDA(shrinkage=0.1), LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1), 2_000, 8
+    ),
+    "5 nearest neighbours": Peer(jm.KNeighbors(5), KNeighborsClassifier(5), 2_000, 8),
+    "nearest centroid": Peer(jm.NearestCentroid(), NearestCentroid(), 2_000, 40),
+    "naive Bayes": Peer(jm.GaussianNB(), GaussianNB(), 2_000, 20),
+    # scikit-learn's tolerance on the gradient; both reach the minimum to about 1e-5 of the loss (see `losses`).
+    "softmax": Peer(jm.Softmax(tol=1e-2), LogisticRegression(tol=1e-2, max_iter=1_000), 200, 8),
+}
+SHAPES = {"n=m=4000 d=256 C=10": (4_000, 256, 10), "n=m=300 d=64 C=2": (300, 64, 2)}
+
+
+def against_scikit_learn(rounds: int = 5) -> dict[str, Any]:
+    """Seconds per permutation of both, and their ratio."""
+    return {shape: {name: _compare(peer, *SHAPES[shape], rounds) for name, peer in PEERS.items()} for shape in SHAPES}
+
+
+def _compare(peer: Peer, n: int, d: int, n_classes: int, rounds: int) -> dict[str, float]:
+    X, y, X_val = gaussian(n, d, n_classes)
+
+    def ours() -> jm.PermutationTest:
+        validation = jm.SharedStructure(X_val)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return jm.permutation_test(
+                peer.ours, X, y, validation=validation, n_permutations=peer.n_permutations, progress=False
+            )
+
+    result = ours()
+    labels = [result.labels(b) for b in range(1, peer.n_refits + 1)]
+    # As with permutation_test_score: worker processes that live on, features sent to them once.
+    parallel = Parallel(n_jobs=2)
+
+    def theirs() -> list[float]:
+        return parallel(delayed(_refit)(peer.twin, X, X_val, one) for one in labels)
+
+    differences = np.abs(result.null_distribution[: peer.n_refits] - np.array(theirs()))
+    if differences.max() > 0.01 and not isinstance(peer.ours, jm.Softmax):
+        raise AssertionError(f"{peer.ours!r} and scikit-learn differ by {differences.max():.3f} in accuracy.")
+    seconds = in_turn({"ours": ours, "theirs": theirs}, rounds)
+    mine, its = seconds["ours"] / peer.n_permutations, seconds["theirs"] / peer.n_refits
+    return {"ours_ms": 1e3 * mine, "scikit_learn_ms": 1e3 * its, "ratio": its / mine}
+
+
+def _refit(twin: Any, X: np.ndarray, X_val: np.ndarray, labels: np.ndarray) -> float:
+    return clone(twin).fit(X, labels).score(X_val, labels)

@@ -1,0 +1,48 @@
+"""The benchmarks still run, on sizes that say nothing about speed; what they report is arithmetic on what they time."""
+
+import json
+import math
+
+from benchmarks import floor, measure, memory, peers, scaling
+
+
+def test_in_turn_waits_and_takes_medians():
+    calls = []
+    seconds = measure.in_turn({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3)
+    assert calls == ["a", "b"] * 4  # One round to compile.
+    assert set(seconds) == {"a", "b"} and all(value >= 0 for value in seconds.values())
+
+
+def test_floor_on_small_sizes():
+    figures = floor.against_the_products(n=60, d=5, n_classes=3, n_permutations=64, rounds=1)
+    ratio = figures["floor_seconds"] / figures["test_seconds"]
+    assert math.isclose(figures["throughput_over_floor"], ratio)
+    assert figures["floor_in"] in figures["products_seconds"]
+
+
+def test_peers_agree_on_small_sizes(monkeypatch):
+    monkeypatch.setattr(peers, "SHAPES", {"small": (60, 5, 3)})
+    few = {name: peers.PEERS[name]._replace(n_permutations=5, n_refits=2) for name in ("ridge", "nearest centroid")}
+    monkeypatch.setattr(peers, "PEERS", few)
+    figures = peers.against_scikit_learn(rounds=1)
+    assert all(figures["small"][name]["ratio"] > 0 for name in few)
+
+
+def test_exponents_of_a_small_range(monkeypatch):
+    monkeypatch.setattr(scaling, "_BASE", {"B": 4, "n": 50, "m": 50, "d": 3})
+    monkeypatch.setattr(scaling, "_RANGES", {"B": (2, 8), "n": (50, 100), "d": (3, 6)})
+    assert set(scaling.exponents(rounds=1)) == {"B", "n", "m", "d"}
+
+
+def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
+    (figures,) = memory.peaks().values()
+    assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
+
+
+def test_records_say_when_where_and_what(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
+    path = measure.record("floor", measure.rounded({"seconds": 1.23456, "n": 3}))
+    report = json.loads(path.read_text())
+    assert report["figures"] == {"seconds": 1.235, "n": 3}
+    assert report["benchmark"] == "floor" and report["date"] in path.name and report["machine"]["jax"]
