@@ -3,8 +3,9 @@
 from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
 from jaxmem.compilation import enable_compilation_cache
 from jaxmem.engine import permutation_test
+from jaxmem.family import permutation_tests
 from jaxmem.memorization import memorization_test, memorization_tests
-from jaxmem.results import MemorizationTest, PermutationTest, load
+from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, load
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -20,6 +21,7 @@ __all__ = [
     "MemorizationTest",
     "NearestCentroid",
     "PermutationTest",
+    "PermutationTests",
     "Resubstitution",
     "Ridge",
     "SharedStructure",
@@ -29,4 +31,5 @@ __all__ = [
     "memorization_test",
     "memorization_tests",
     "permutation_test",
+    "permutation_tests",
 ]

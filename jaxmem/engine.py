@@ -24,7 +24,7 @@ from jaxmem.permutations import Stream, plan, random_stream
 from jaxmem.results import PermutationTest, key_fields
 from jaxmem.validation import Design, KFold
 
-__all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "score_permutations"]
+__all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "rounding_of", "score_permutations"]
 
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
 # the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
@@ -109,8 +109,7 @@ def permutation_test(
         progress=progress,
     )
     scores = scored.views["validation"]
-    # Statistics from counts are computed in double precision; all others were rounded as the scores were.
-    rounding = 100 * float(np.finfo(np.float64 if metric.counts else X.dtype).eps)
+    rounding = rounding_of(metric, X.dtype)
     return PermutationTest(
         classifier=repr(classifier),
         y=np.asarray(labels.codes),
@@ -128,6 +127,7 @@ def permutation_test(
         null_distribution=scores.paired[1:],
         alternative=alternative,
         metric=metric.name,
+        rounding=rounding,
         example_scores=scores.recovered,
         diagnostics=scored.diagnostics,
     )
@@ -139,6 +139,14 @@ def _finished(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
         lambda a: a.astype(float) if np.issubdtype(a.dtype, np.floating) else a, jax.device_get(totals)
     )
     return np.asarray(metric.finish(totals, n_rows), float)
+
+
+def rounding_of(metric: Metric, dtype: Any) -> float:
+    """Up to which relative difference two statistics count as tied.
+
+    Statistics from counts are computed in double precision; all others were rounded as the scores were.
+    """
+    return 100 * float(np.finfo(np.float64 if metric.counts else dtype).eps)
 
 
 def _plain(value: Any) -> Any:

@@ -11,12 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
+from jaxmem.inference import confidence_interval, mid_pvalue
 from jaxmem.permutations import Stream, plan
 
 if TYPE_CHECKING:
+    import pandas
     import xarray
 
-__all__ = ["MemorizationTest", "PermutationTest", "key_fields", "load"]
+__all__ = ["MemorizationTest", "PermutationTest", "PermutationTests", "key_fields", "load"]
 
 FORMAT = 1
 
@@ -105,6 +107,7 @@ class PermutationTest(_Result):
         metric: what is scored.
         example_scores: share of the permutations in which a row's shuffled label was predicted, shape (m,), the rows in
             the order in which the design scores them; None unless asked for.
+        rounding: up to which relative difference two scores counted as tied.
     """
 
     statistic: float | Float[np.ndarray, " k"]
@@ -112,7 +115,59 @@ class PermutationTest(_Result):
     null_distribution: Float[np.ndarray, "B ..."]
     alternative: str
     metric: str
+    rounding: float = 0.0
     example_scores: Float[np.ndarray, " m"] | None = None
+
+    @property
+    def pvalue_method(self) -> str:
+        """How `pvalue` came about."""
+        what = "every labelling once" if self.exact else "random permutations"
+        return f"(1 + C) / (1 + B), {what}, ties counted; Phipson & Smyth (2010)"
+
+    @property
+    def min_pvalue(self) -> float:
+        """The smallest p-value that so many permutations can give."""
+        smallest = 1 / (1 + len(self.null_distribution))
+        return min(1.0, 2 * smallest) if self.alternative == "two-sided" else smallest
+
+    @property
+    def mid_pvalue(self) -> float | Float[np.ndarray, " k"]:
+        """p-value with ties counted half (Lancaster 1961): less conservative, and NOT exact."""
+        return self._each(lambda s, null: mid_pvalue(s, null, self.alternative, rounding=self.rounding))
+
+    @property
+    def zscore(self) -> float | Float[np.ndarray, " k"]:
+        """Effect size: the statistic's distance from the null's mean, in the null's standard deviations.
+
+        NaN where the null does not vary.
+        """
+        return self._each(lambda s, null: (s - null.mean()) / null.std() if null.std() > 0 else float("nan"))
+
+    def confidence_interval(
+        self, confidence_level: float = 0.95, method: str = "clopper-pearson"
+    ) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
+        """Interval for the p-value that all permutations would give; a point where they were all taken.
+
+        Args:
+            confidence_level: in (0, 1).
+            method: "clopper-pearson" or "wilson"; see `jaxmem.inference.confidence_interval`.
+        """
+        B, sides = len(self.null_distribution), 2 if self.alternative == "two-sided" else 1
+
+        def interval(pvalue: float) -> tuple[float, float]:
+            n_extreme = min(B, round(pvalue / sides * (1 + B)) - 1)
+            low, high = confidence_interval(n_extreme, B, confidence_level, method)
+            return (pvalue, pvalue) if self.exact else (min(1.0, sides * low), min(1.0, sides * high))
+
+        intervals = np.array([interval(p) for p in np.ravel(self.pvalue)])
+        low, high = intervals.T
+        return (low, high) if np.ndim(self.pvalue) else (float(low[0]), float(high[0]))
+
+    def _each(self, function: Any) -> Any:
+        """A function of the statistic and its null, for every value of a hyperparameter."""
+        nulls = np.atleast_2d(self.null_distribution.T)
+        values = [function(s, null) for s, null in zip(np.ravel(self.statistic), nulls, strict=True)]
+        return np.array(values) if np.ndim(self.statistic) else float(values[0])
 
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
@@ -122,6 +177,65 @@ class PermutationTest(_Result):
             spread = f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"
             lines.append(f"  statistic {observed:.4f}   null {spread}")
             lines.append(f"  p = {p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PermutationTests(_Result):
+    """Result of `permutation_tests`: a family of tests of the same labels under the same permutations.
+
+    Attributes:
+        names: the tests' names, shape (T,); all other arrays of that shape are in this order.
+        statistic: scores on the observed labels, shape (T,).
+        pvalue: of every test on its own, shape (T,).
+        pvalue_adjusted: adjusted for there being T of them, shape (T,).
+        null_mean, null_std: mean and standard deviation of every test's null, shape (T,).
+        null_max: largest statistic of the family under permutations 1 .. B, shape (B,), on the scale that was compared
+            (studentised, or minus a p-value); None for corrections that use p-values alone.
+        correction: as asked for.
+        studentize: whether scores were studentised before they were compared.
+        alternative: "greater", "less" or "two-sided".
+        metric: what is scored.
+        alpha: the level of `rejected`.
+    """
+
+    names: np.ndarray
+    statistic: Float[np.ndarray, " T"]
+    pvalue: Float[np.ndarray, " T"]
+    pvalue_adjusted: Float[np.ndarray, " T"]
+    null_mean: Float[np.ndarray, " T"]
+    null_std: Float[np.ndarray, " T"]
+    null_max: Float[np.ndarray, " B"] | None
+    correction: str
+    studentize: bool
+    alternative: str
+    metric: str
+    alpha: float
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Which hypotheses fall at level `alpha`, shape (T,)."""
+        return self.pvalue_adjusted <= self.alpha
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """One row per test, by name."""
+        import pandas
+
+        columns = ("statistic", "null_mean", "null_std", "pvalue", "pvalue_adjusted", "rejected")
+        return pandas.DataFrame({name: getattr(self, name) for name in columns}, pandas.Index(self.names, name="test"))
+
+    def __repr__(self) -> str:
+        """One line per test."""
+        width = max(map(len, self.names))
+        lines = [
+            f"PermutationTests({self.classifier}, {self.metric}, {self.correction}"
+            f"{', studentized' if self.studentize else ''}, B = {self.n_permutations})"
+        ]
+        columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted, self.rejected
+        for name, statistic, mean, p, adjusted, rejected in zip(*columns, strict=True):
+            scores = f"statistic {statistic:.4f}   null {mean:.4f}"
+            mark = " *" if rejected else ""
+            lines.append(f"  {name:<{width}}  {scores}   p = {p:.4g}   adjusted {adjusted:.4g}{mark}")
         return "\n".join(lines)
 
 
@@ -209,7 +323,7 @@ def load(path: str | os.PathLike) -> Any:
     Raises:
         ValueError: not such a file, or one of a newer version of jaxmem.
     """
-    types = {kind.__name__: kind for kind in (PermutationTest, MemorizationTest)}
+    types = {kind.__name__: kind for kind in (PermutationTest, PermutationTests, MemorizationTest)}
     with open(path, "rb") as file:
         try:
             with np.load(file, allow_pickle=False) as archive:

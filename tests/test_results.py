@@ -5,12 +5,14 @@ import json
 import os
 import pickle
 import zipfile
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import blobs
+from scipy import stats
 
 import jaxmem as jm
 from jaxmem import results
@@ -69,6 +71,35 @@ def test_nothing_in_the_file_is_pickled(name, request, tmp_path, monkeypatch):
     jm.load(tmp_path / "result.npz")
     with np.load(tmp_path / "result.npz", allow_pickle=False) as archive:
         assert all(archive[member].dtype != object for member in archive)
+
+
+def test_statements_of_a_test_by_hand():
+    values = {"statistic": 3.0, "pvalue": 0.6, "null_distribution": np.array([5.0, 3.0, 1.0, 1.0])}
+    common = {"classifier": "Ridge()", "y": np.array([0, 1]), "classes": np.array([0, 1]), "metric": "accuracy"}
+    key = {"key_data": np.zeros(2, np.uint32), "key_impl": "threefry2x32", "n_permutations": 4}
+    test = jm.PermutationTest(**values, **common, **key, alternative="greater")
+    assert test.min_pvalue == 1 / 5
+    assert test.mid_pvalue == (1 + 1) / 5  # 5 above; 3 and the observed one half each.
+    assert test.zscore == pytest.approx(0.5 / np.std([5, 3, 1, 1]))
+    # Two of four at least as extreme.
+    assert test.confidence_interval() == pytest.approx(tuple(stats.binomtest(2, 4).proportion_ci(0.95)))
+    assert "Phipson & Smyth" in test.pvalue_method
+    two_sided = replace(test, alternative="two-sided", pvalue=0.8)
+    low, high = two_sided.confidence_interval(0.9, "wilson")
+    interval = stats.binomtest(1, 4).proportion_ci(0.9, "wilson")  # Twice the smaller tail, 2 / 5.
+    assert (low, high) == pytest.approx((2 * interval.low, min(1, 2 * interval.high)))
+    assert two_sided.min_pvalue == 2 / 5
+    exact = replace(test, exact=True)
+    assert exact.confidence_interval() == (0.6, 0.6) and "every labelling" in exact.pvalue_method
+
+
+def test_statements_about_every_value_of_a_hyperparameter():
+    test = jm.permutation_test(
+        jm.Ridge((0.1, 10.0)), X, NAMES, validation=jm.SharedStructure(X_val), progress=False, **OPTIONS
+    )
+    low, high = test.confidence_interval()
+    assert test.zscore.shape == test.mid_pvalue.shape == low.shape == (2,)
+    assert (low < test.pvalue).all() and (test.mid_pvalue < test.pvalue).all() and (low <= high).all()
 
 
 class _Trap:

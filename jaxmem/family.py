@@ -1,0 +1,154 @@
+"""Many tests of the same labels: layers, epochs, perturbations; one stream of permutations, one family-wise error.
+
+Permutation b is the same for every test, because it depends on the key and on b alone. So the largest statistic of the
+family under permutation b is one draw from the joint null of all of them: Westfall & Young (1993).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmem.classifiers import Ridge, as_classifier
+from jaxmem.engine import rounding_of, score_permutations
+from jaxmem.inference import (
+    JOINT,
+    adjusted,
+    check_reachable,
+    family_statistics,
+    jointly_adjusted,
+    pvalue,
+)
+from jaxmem.inputs import Labels, as_features, as_key, as_labels
+from jaxmem.metrics import Metric, metric_by_name
+from jaxmem.results import PermutationTests, key_fields
+from jaxmem.validation import Design, SharedStructure
+
+__all__ = ["permutation_tests"]
+
+
+def permutation_tests(
+    tests: Mapping[str, Any],
+    y: Any,
+    *,
+    classifier: Any = None,
+    correction: str = "maxT",
+    studentize: bool = False,
+    alpha: float = 0.05,
+    scheme: str = "free",
+    blocks: Any = None,
+    metric: str | Metric | Callable[[Array, Array], Array] = "accuracy",
+    alternative: str = "greater",
+    n_permutations: int = 9_999,
+    key: Any = 0,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    progress: bool = True,
+) -> PermutationTests:
+    """Run a family of permutation tests on the same labels and the same permutations, and adjust their p-values.
+
+    Args:
+        tests: by name, `(X, X_val)` for features and perturbed copies of their rows, or `(X, validation)` with any
+            design; every X has a row per label. Tests that are given the same X object share every fit.
+        y: labels, shape (n,).
+        classifier: as in `permutation_test`; None: `jm.Ridge()`.
+        correction: "maxT", "maxT-stepdown" and "minP" use the joint permutation distribution; "bonferroni", "holm",
+            "fdr_bh" and "fdr_by" the p-values alone. All but the last two control the family-wise error rate.
+        studentize: give every test the same mean and standard deviation before comparing them ("maxT" only). Without,
+            a test whose null spreads widest decides for all.
+        alpha: the level that `rejected` is about; nothing else depends on it.
+        scheme, blocks, metric, alternative, n_permutations, key, batch_size, precision, progress: as in
+            `permutation_test`.
+
+    Returns:
+        Statistics, p-values and adjusted p-values by name. Scores of all tests under all permutations are held in
+        memory while it runs: 8 bytes times tests times B.
+
+    Raises:
+        ValueError: on any input that cannot be tested as it is, a correction that so few permutations cannot reach
+            among them, before anything is computed.
+    """
+    if not tests:
+        raise ValueError("tests is empty: give at least one {name: (X, X_val)}.")
+    check_reachable(correction, len(tests), n_permutations, alpha)
+    if studentize and not correction.startswith("maxT"):
+        raise ValueError(f"studentize is for maxT, which compares scores; correction {correction!r} does not.")
+    metric, key, labels = metric_by_name(metric), as_key(key), as_labels(y)
+    classifier = as_classifier(Ridge() if classifier is None else classifier)
+    options = {
+        "metric": metric,
+        "scheme": scheme,
+        "blocks": blocks,
+        "n_permutations": n_permutations,
+        "key": key,
+        "batch_size": batch_size,
+        "precision": precision,
+        "progress": progress,
+    }
+    rows, exact = {}, False
+    dtype = None
+    for X, designs in _by_features(tests, labels):
+        scored = score_permutations(classifier, X, labels, designs, **options)
+        rows |= {name: _one_column(name, scores.paired) for name, scores in scored.views.items()}
+        exact, dtype = scored.exact, X.dtype
+    scores = np.stack([rows[name] for name in tests])
+    rounding = rounding_of(metric, dtype)
+    separate = np.array([pvalue(row[0], row[1:], alternative, rounding=rounding) for row in scores])
+    null_max = None
+    if correction in JOINT:
+        statistics = family_statistics(scores, alternative, correction, studentize=studentize)
+        joint, largest = jointly_adjusted(statistics, correction, rounding=rounding)
+        # Where two-sided p-values count the smaller tail, the larger of the two is meant.
+        adjusted_pvalues, null_max = np.maximum(joint, separate), largest[1:]
+    else:
+        adjusted_pvalues = adjusted(separate, correction)
+    return PermutationTests(
+        classifier=repr(classifier),
+        y=np.asarray(labels.codes),
+        classes=labels.classes,
+        **key_fields(key),
+        scheme=scheme,
+        blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
+        n_permutations=int(n_permutations),
+        exact=exact,
+        names=np.array(list(tests), str),
+        statistic=scores[:, 0],
+        pvalue=separate,
+        pvalue_adjusted=adjusted_pvalues,
+        null_mean=scores[:, 1:].mean(axis=1),
+        null_std=scores[:, 1:].std(axis=1),
+        null_max=null_max,
+        correction=correction,
+        studentize=bool(studentize),
+        alternative=alternative,
+        metric=metric.name,
+        alpha=float(alpha),
+    )
+
+
+def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Float[Array, "n d"], dict[str, Design]]]:
+    """The designs by the features that they share, checked."""
+    groups: dict[int, tuple[Any, dict[str, Design]]] = {}
+    for name, test in tests.items():
+        if not (isinstance(test, tuple) and len(test) == 2):
+            raise ValueError(
+                f"test {name!r} must be a pair, (X, X_val) or (X, validation), but is {type(test).__name__}."
+            )
+        X, validation = test
+        design = validation if isinstance(validation, Design) else SharedStructure(validation)
+        groups.setdefault(id(X), (X, {}))[1][name] = design
+    checked = [(as_features(X, f"X of {next(iter(designs))!r}"), designs) for X, designs in groups.values()]
+    for X, designs in checked:
+        if len(X) != len(labels.codes):
+            raise ValueError(
+                f"X of {next(iter(designs))!r} has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one "
+                "family are tests of the same rows."
+            )
+    return checked
+
+
+def _one_column(name: str, scores: np.ndarray) -> np.ndarray:
+    if scores.ndim > 1:
+        raise ValueError(f"test {name!r} has {scores.shape[1]} hyperparameter values: give the classifier one.")
+    return scores
