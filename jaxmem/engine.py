@@ -93,44 +93,60 @@ def permutation_test(
     labels = as_labels(y)
     X = as_features(X)
     classifier = as_classifier(classifier)
-    scored = score_permutations(
-        classifier,
-        X,
-        labels,
-        {"validation": validation},
-        metric=metric,
-        scheme=scheme,
-        blocks=blocks,
-        n_permutations=n_permutations,
-        key=key,
-        batch_size=batch_size,
-        precision=precision,
-        examples=example_scores,
-        progress=progress,
-    )
-    scores = scored.views["validation"]
     rounding = rounding_of(metric, X.dtype)
-    return PermutationTest(
-        classifier=repr(classifier),
-        y=np.asarray(labels.codes),
-        classes=labels.classes,
-        **key_fields(key),
-        scheme=scheme,
-        # As strings where they are objects: a saved result must load without unpickling anything.
-        blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
-        n_permutations=int(n_permutations),
-        exact=scored.exact,
-        statistic=_plain(scores.paired[0]),
-        pvalue=_plain(
-            np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores.paired)
-        ),
-        null_distribution=scores.paired[1:],
-        alternative=alternative,
-        metric=metric.name,
-        rounding=rounding,
-        example_scores=scores.recovered,
-        diagnostics=scored.diagnostics,
-    )
+
+    def up_to(total: int, before: PermutationTest | None = None) -> PermutationTest:
+        """The test with `total` permutations; those that `before` went through are not computed again."""
+        if before is not None and plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact:
+            before = None  # So many are all there are, in another order than at random.
+        scored = score_permutations(
+            classifier,
+            X,
+            labels,
+            {"validation": validation},
+            metric=metric,
+            scheme=scheme,
+            blocks=blocks,
+            n_permutations=total,
+            first=0 if before is None else before.n_permutations + 1,
+            key=key,
+            batch_size=batch_size,
+            precision=precision,
+            examples=example_scores,
+            progress=progress,
+        )
+        view, diagnostics = scored.views["validation"], scored.diagnostics
+        scores, recovered = view.paired, view.recovered
+        if before is not None:
+            scores = np.concatenate([[before.statistic], before.null_distribution, scores])
+            diagnostics = {name: np.append(before.diagnostics[name], new) for name, new in diagnostics.items()}
+            if recovered is not None:
+                share = before.n_permutations / total
+                recovered = share * np.asarray(before.example_scores) + (1 - share) * recovered
+        return PermutationTest(
+            classifier=repr(classifier),
+            y=np.asarray(labels.codes),
+            classes=labels.classes,
+            **key_fields(key),
+            scheme=scheme,
+            # As strings where they are objects: a saved result must load without unpickling anything.
+            blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
+            n_permutations=int(total),
+            exact=scored.exact,
+            statistic=_plain(scores[0]),
+            pvalue=_plain(
+                np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores)
+            ),
+            null_distribution=scores[1:],
+            alternative=alternative,
+            metric=metric.name,
+            rounding=rounding,
+            example_scores=recovered,
+            diagnostics=diagnostics,
+            up_to=up_to,
+        )
+
+    return up_to(n_permutations)
 
 
 def _finished(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
@@ -155,12 +171,13 @@ def _plain(value: Any) -> Any:
 
 
 class Scores(NamedTuple):
-    """How one view of rows was scored under permutations 0 .. B; the first entry is the observed one.
+    """How one view of rows was scored under permutations 0 .. B (or first .. B); number 0 is the observed labelling.
 
     Attributes:
         paired: scored with the labels of the rows' sources under the same permutation, or with the rows' own labels.
         broken: scored with an independent shuffle; None for rows with labels of their own.
-        recovered: share of the permutations 1 .. B in which a row's label was predicted, shape (m,); None likewise.
+        recovered: share of those permutations, but for number 0, in which a row's label was predicted, shape (m,); None
+            likewise.
     """
 
     paired: Float[np.ndarray, "B+1 ..."]
@@ -192,6 +209,7 @@ def score_permutations(
     scheme: str = "free",
     blocks: Any = None,
     n_permutations: int,
+    first: int = 0,
     key: Any,
     batch_size: int | None = None,
     precision: str = "float32",
@@ -202,6 +220,7 @@ def score_permutations(
     """Fit every permutation once and score it on every validation; see `permutation_test` for the arguments.
 
     Args:
+        first: the first permutation to fit, of 0 .. n_permutations; every array that is returned begins with it.
         broken: also score rows that take the labels of training rows with an independent second shuffle.
         examples: also count, for each such row, how often its shuffled label is predicted.
     """
@@ -222,20 +241,20 @@ def score_permutations(
     check(metric, classifier, n_rows=len(X), n_classes=len(labels.classes), dtype=X.dtype)
     fits = _fits(classifier, metric, X, labels, validations, examples)
     if batch_size is None:
-        batch_size = _batch_size(len(codes), max(fit.bytes_per_labelling(codes) for fit in fits), B + 1)
+        batch_size = _batch_size(len(codes), max(fit.bytes_per_labelling(codes) for fit in fits), B + 1 - first)
 
-    def batch(first: int) -> Totals:
-        paired = _draw(paired_stream, codes, first, size=batch_size)
-        others = None if broken_stream is None else _draw(broken_stream, codes, first, size=batch_size)
+    def batch(start: int) -> Totals:
+        paired = _draw(paired_stream, codes, start, size=batch_size)
+        others = None if broken_stream is None else _draw(broken_stream, codes, start, size=batch_size)
         # Neither the observed labelling counts towards `recovered`, nor those past the last.
-        indices = np.arange(first, first + batch_size)
+        indices = np.arange(start, start + batch_size)
         return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
 
     n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
     done: list[Any] = []
     recovered: dict[Any, Any] = {}
     with jax.default_matmul_precision(PRECISIONS[precision]):
-        for totals in _one_ahead(map(batch, _progress(B + 1, batch_size, progress))):
+        for totals in _one_ahead(map(batch, _progress(range(first, B + 1, batch_size), progress))):
             finished = {
                 view: {kind: _finished(metric, total, n_rows[view]) for kind, total in kinds.items()}
                 for view, kinds in totals.metric.items()
@@ -243,14 +262,15 @@ def score_permutations(
             done.append((finished, jax.device_get(totals.diagnostics)))
             for view, counts in totals.recovered.items():
                 recovered[view] = counts + recovered.get(view, 0)
-    finished, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1], *done)
+    finished, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1 - first], *done)
     _warn_of_divergence(diagnostics)
 
     views = {}
     for name in validations:
         mine = [view for view in n_rows if view[0] == name]
         kinds = {kind: np.mean([finished[view][kind] for view in mine], axis=0) for kind in finished[mine[0]]}
-        shares = [np.asarray(recovered[view], float) / B for view in mine if view in recovered]
+        n_counted = B + 1 - max(first, 1)
+        shares = [np.asarray(recovered[view], float) / n_counted for view in mine if view in recovered]
         views[name] = Scores(kinds["paired"], kinds.get("broken"), np.concatenate(shares) if shares else None)
     return Scored(views, exact, diagnostics)
 
@@ -334,15 +354,15 @@ def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _progress(total: int, batch_size: int, show: bool) -> Iterator[int]:
+def _progress(starts: range, show: bool) -> Iterator[int]:
     """The batches' first indices, with a bar that counts permutations once a run takes longer than a moment."""
-    starts = range(0, total, batch_size)
     if not show:
         yield from starts
         return
     from tqdm.auto import tqdm
 
+    total = starts.stop - starts.start
     with tqdm(total=total, unit="perm", delay=2, disable=None, leave=False) as bar:
-        for first in starts:
-            yield first
-            bar.update(min(batch_size, total - first))
+        for start in starts:
+            yield start
+            bar.update(min(starts.step, starts.stop - start))

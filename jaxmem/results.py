@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class _Result:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the result to `path` as an .npz archive; all of it or nothing."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "up_to"}
         diagnostics = values.pop("diagnostics")
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         arrays |= {_DIAGNOSTIC + name: value for name, value in diagnostics.items()}
@@ -117,6 +118,36 @@ class PermutationTest(_Result):
     metric: str
     rounding: float = 0.0
     example_scores: Float[np.ndarray, " m"] | None = None
+    # The test itself, features and all, for `extend`; neither saved nor pickled.
+    up_to: Callable[..., "PermutationTest"] | None = field(default=None, repr=False)
+
+    def extend(self, n_permutations: int) -> "PermutationTest":
+        """The same test with so many more permutations, the next ones by index: as if all had been asked for at once.
+
+        The result keeps the features for that, until it is garbage; `save` leaves them out. A null that grows until its
+        p-value pleases gives no valid p-value: decide on the number before looking, or report the interval.
+
+        Raises:
+            ValueError: every labelling has been taken already, the result was loaded from a file, or the number is no
+                integer >= 1.
+        """
+        if isinstance(n_permutations, bool) or not (
+            isinstance(n_permutations, (int, np.integer)) and n_permutations >= 1
+        ):
+            raise ValueError(f"n_permutations must be an integer >= 1, but is {n_permutations!r}.")
+        if self.exact:
+            raise ValueError("the null holds every distinct labelling already: there is none to add.")
+        total = self.n_permutations + int(n_permutations)
+        if self.up_to is None:
+            raise ValueError(
+                "a result that was loaded or pickled has no features to fit: call jm.permutation_test again with the "
+                f"same arguments and n_permutations={total}; its first {self.n_permutations} permutations are these."
+            )
+        return self.up_to(total, self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the features."""
+        return {**vars(self), "up_to": None}
 
     @property
     def pvalue_method(self) -> str:

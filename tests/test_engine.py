@@ -1,5 +1,7 @@
 """The permutation test: the loop that one would write by hand, whatever the design, and nothing refused in silence."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -236,3 +238,40 @@ def test_what_cannot_be_tested_is_refused_with_a_remedy(arguments, message, unch
 def test_features_too_large_for_their_precision_are_not_tested_in_silence(classifier):
     with pytest.raises(ValueError, match=r"overflow|finite|NaN"):
         run(classifier, X=1e25 * X, validation=jm.SharedStructure(1e25 * X_val))
+
+
+@pytest.mark.parametrize("classifier", [jm.Ridge(), jm.Ridge((0.1, 10.0)), jm.Softmax(tol=1e-2)], ids=repr)
+def test_extending_equals_asking_for_all_at_once(classifier):
+    options = {"validation": jm.SharedStructure(X_val), "progress": False, "batch_size": 8}
+    options["example_scores"] = not isinstance(classifier, jm.Ridge) or classifier.alpha == 1.0
+    whole = jm.permutation_test(classifier, X, y, n_permutations=39, **options)
+    parts = jm.permutation_test(classifier, X, y, n_permutations=10, **options).extend(20).extend(9)
+    np.testing.assert_array_equal(parts.null_distribution, whole.null_distribution)
+    np.testing.assert_array_equal(parts.statistic, whole.statistic)
+    np.testing.assert_array_equal(parts.pvalue, whole.pvalue)
+    assert parts.n_permutations == 39 and repr(parts) == repr(whole)
+    if options["example_scores"]:
+        np.testing.assert_allclose(parts.example_scores, whole.example_scores, rtol=1e-12)
+    assert set(parts.diagnostics) == set(whole.diagnostics)
+    for name, values in whole.diagnostics.items():
+        np.testing.assert_allclose(parts.diagnostics[name], values, rtol=1e-3)
+
+
+def test_extending_to_every_labelling_enumerates_them_and_then_no_further():
+    few = {"validation": jm.Resubstitution(), "progress": False}
+    test = jm.permutation_test(jm.Ridge(), X[:6], [0, 0, 0, 1, 1, 1], n_permutations=10, **few)
+    whole = test.extend(10)
+    assert not test.exact and whole.exact and whole.null_distribution.size == 19
+    with pytest.raises(ValueError, match="every distinct labelling"):
+        whole.extend(1)
+
+
+def test_a_result_without_its_features_says_how_to_extend_it(tmp_path):
+    test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.SharedStructure(X_val), n_permutations=9, progress=False)
+    test.save(tmp_path / "test.npz")
+    for again in (jm.load(tmp_path / "test.npz"), pickle.loads(pickle.dumps(test))):
+        assert again.pvalue == test.pvalue
+        with pytest.raises(ValueError, match="n_permutations=19; its first 9 permutations are these"):
+            again.extend(10)
+    with pytest.raises(ValueError, match="integer >= 1"):
+        test.extend(0)

@@ -50,6 +50,8 @@ def test_loading_gives_back_what_was_saved(name, request, tmp_path):
     loaded = jm.load(str(tmp_path / "result"))
     assert type(loaded) is type(saved)
     for field, value in vars(saved).items():
+        if field == "up_to":  # Holds the features, and is neither saved nor pickled.
+            continue
         again = getattr(loaded, field)
         assert type(again) is type(value)
         np.testing.assert_array_equal(again, value)
