@@ -1,9 +1,9 @@
-"""The ridge test against its floor: the two matrix products that every label vector needs, and nothing else.
+"""The ridge test against its floor: the two matrix products of every label vector, and nothing else.
 
 The floor is the time of `(d×n)(n×CB)` and `(m×d)(d×CB)`, indicators in and scores out, in the fastest of NumPy and XLA,
 and of labels as columns, as written here, or as rows, which is faster; `throughput_over_columns` leaves the rows out.
 The test is all of `permutation_test`: features checked and copied, factorised, permutations drawn, fits, scores,
-p-value. It may beat its floor, for the last class of ten needs no column.
+p-value. It may beat its floor, for the last class of ten needs no column (and class sums no multiplication).
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ def _compare(
     precision: str = "float32",
 ) -> dict[str, Any]:
     # A few batches tell the speed of the products; the test runs all its permutations.
-    floor_labels = min(n_permutations, 8 * _AT_ONCE) // _AT_ONCE * _AT_ONCE
+    floor_labels = _AT_ONCE * max(1, min(n_permutations // _AT_ONCE, 8))
     functions = {
         name: partial(_repeat, products, floor_labels // _AT_ONCE)
         for name, products in _products(X, X_val, n_classes, precision).items()

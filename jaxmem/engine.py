@@ -18,10 +18,10 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers import Classifier, HostClassifier, as_classifier
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
 from jaxmem.inference import ALTERNATIVES, pvalue
-from jaxmem.inputs import Labels, as_features, as_key, as_labels, one_of
+from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, check, metric_by_name
 from jaxmem.permutations import Stream, plan, random_stream
-from jaxmem.results import PermutationTest, key_fields
+from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.validation import Design, KFold
 
 __all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "rounding_of", "score_permutations"]
@@ -118,19 +118,18 @@ def permutation_test(
         view, diagnostics = scored.views["validation"], scored.diagnostics
         scores, recovered = view.paired, view.recovered
         if before is not None:
-            scores = np.concatenate([[before.statistic], before.null_distribution, scores])
+            scores = np.concatenate([np.asarray(before.statistic)[None], before.null_distribution, scores])
             diagnostics = {name: np.append(before.diagnostics[name], new) for name, new in diagnostics.items()}
-            if recovered is not None:
+            if recovered is not None and before.example_scores is not None:
                 share = before.n_permutations / total
-                recovered = share * np.asarray(before.example_scores) + (1 - share) * recovered
+                recovered = share * before.example_scores + (1 - share) * recovered
         return PermutationTest(
             classifier=repr(classifier),
             y=np.asarray(labels.codes),
             classes=labels.classes,
             **key_fields(key),
             scheme=scheme,
-            # As strings where they are objects: a saved result must load without unpickling anything.
-            blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
+            blocks=as_saved(blocks),
             n_permutations=int(total),
             exact=scored.exact,
             statistic=_plain(scores[0]),
@@ -226,9 +225,9 @@ def score_permutations(
     """
     if len(labels.codes) != len(X):
         raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
-    for name, number in {"n_permutations": n_permutations, "batch_size": batch_size}.items():
-        if number is not None and not (isinstance(number, (int, np.integer)) and number >= 1):
-            raise ValueError(f"{name} must be an integer >= 1, but is {number!r}.")
+    n_permutations = as_number(n_permutations, "n_permutations")
+    if batch_size is not None:
+        batch_size = as_number(batch_size, "batch_size")
     one_of(precision, PRECISIONS, "precision")
     codes = labels.codes
     paired_stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)

@@ -12,7 +12,9 @@ from jaxtyping import Array, Float
 
 from jaxmem.classifiers import Ridge, as_classifier
 from jaxmem.engine import rounding_of, score_permutations
+from jaxmem.fits import worst
 from jaxmem.inference import (
+    CORRECTIONS,
     JOINT,
     adjusted,
     check_reachable,
@@ -20,9 +22,10 @@ from jaxmem.inference import (
     jointly_adjusted,
     pvalue,
 )
-from jaxmem.inputs import Labels, as_features, as_key, as_labels
+from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, metric_by_name
-from jaxmem.results import PermutationTests, key_fields
+from jaxmem.permutations import plan
+from jaxmem.results import PermutationTests, as_saved, key_fields
 from jaxmem.validation import Design, SharedStructure
 
 __all__ = ["permutation_tests"]
@@ -57,25 +60,27 @@ def permutation_tests(
             "fdr_bh" and "fdr_by" the p-values alone. All but the last two control the family-wise error rate.
         studentize: give every test the same mean and standard deviation before comparing them ("maxT" only). Without,
             a test whose null spreads widest decides for all.
-        alpha: the level that `rejected` is about; nothing else depends on it.
+        alpha: the level that `rejected` is about. A family in which nothing could be rejected at it is refused.
         scheme, blocks, metric, alternative, n_permutations, key, batch_size, precision, progress: as in
             `permutation_test`.
 
     Returns:
-        Statistics, p-values and adjusted p-values by name. Scores of all tests under all permutations are held in
-        memory while it runs: 8 bytes times tests times B.
+        Statistics, p-values and adjusted p-values by name, and the scores of all tests under all permutations: they
+        take 8 bytes times tests times B, and a few times that while the joint corrections are computed.
 
     Raises:
         ValueError: on any input that cannot be tested as it is, a correction that so few permutations cannot reach
-            among them, before anything is computed.
+            among them.
     """
-    if not tests:
-        raise ValueError("tests is empty: give at least one {name: (X, X_val)}.")
-    check_reachable(correction, len(tests), n_permutations, alpha)
-    if studentize and not correction.startswith("maxT"):
-        raise ValueError(f"studentize is for maxT, which compares scores; correction {correction!r} does not.")
     metric, key, labels = metric_by_name(metric), as_key(key), as_labels(y)
     classifier = as_classifier(Ridge() if classifier is None else classifier)
+    one_of(correction, CORRECTIONS, "correction")
+    if studentize and not correction.startswith("maxT"):
+        raise ValueError(f"studentize is for maxT, which compares scores; correction {correction!r} does not.")
+    n_permutations = as_number(n_permutations, "n_permutations")
+    features = _by_features(tests, labels)
+    planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
+    check_reachable(correction, len(tests), planned.n_permutations, alternative, alpha)
     options = {
         "metric": metric,
         "scheme": scheme,
@@ -86,18 +91,17 @@ def permutation_tests(
         "precision": precision,
         "progress": progress,
     }
-    rows, exact = {}, False
-    dtype = None
-    for X, designs in _by_features(tests, labels):
+    rows, diagnostics, rounding = {}, [], 0.0
+    for X, designs in features:
         scored = score_permutations(classifier, X, labels, designs, **options)
         rows |= {name: _one_column(name, scores.paired) for name, scores in scored.views.items()}
-        exact, dtype = scored.exact, X.dtype
+        diagnostics.append(scored.diagnostics)
+        rounding = max(rounding, rounding_of(metric, X.dtype))
     scores = np.stack([rows[name] for name in tests])
-    rounding = rounding_of(metric, dtype)
     separate = np.array([pvalue(row[0], row[1:], alternative, rounding=rounding) for row in scores])
     null_max = None
     if correction in JOINT:
-        statistics = family_statistics(scores, alternative, correction, studentize=studentize)
+        statistics = family_statistics(scores, alternative, correction, studentize=studentize, rounding=rounding)
         joint, largest = jointly_adjusted(statistics, correction, rounding=rounding)
         # Where two-sided p-values count the smaller tail, the larger of the two is meant.
         adjusted_pvalues, null_max = np.maximum(joint, separate), largest[1:]
@@ -109,15 +113,15 @@ def permutation_tests(
         classes=labels.classes,
         **key_fields(key),
         scheme=scheme,
-        blocks=None if blocks is None else np.asarray(blocks, None if np.asarray(blocks).dtype != object else str),
-        n_permutations=int(n_permutations),
-        exact=exact,
+        blocks=as_saved(blocks),
+        n_permutations=n_permutations,
+        exact=planned.exact,
+        diagnostics={name: np.asarray(values) for name, values in worst(diagnostics).items()},
         names=np.array(list(tests), str),
         statistic=scores[:, 0],
         pvalue=separate,
         pvalue_adjusted=adjusted_pvalues,
-        null_mean=scores[:, 1:].mean(axis=1),
-        null_std=scores[:, 1:].std(axis=1),
+        null_distribution=scores[:, 1:].T,
         null_max=null_max,
         correction=correction,
         studentize=bool(studentize),
@@ -129,22 +133,33 @@ def permutation_tests(
 
 def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Float[Array, "n d"], dict[str, Design]]]:
     """The designs by the features that they share, checked."""
+    if not isinstance(tests, Mapping) or not tests:
+        raise ValueError(f"tests must map one or more names to pairs, (X, X_val), but is {str(tests)[:40]}.")
     groups: dict[int, tuple[Any, dict[str, Design]]] = {}
     for name, test in tests.items():
+        if not isinstance(name, str):
+            raise ValueError(f'names of tests must be strings, "fc1/epoch3" say, but one is {name!r}.')
         if not (isinstance(test, tuple) and len(test) == 2):
             raise ValueError(
-                f"test {name!r} must be a pair, (X, X_val) or (X, validation), but is {type(test).__name__}."
+                f"test {name!r} must be a pair, (X, X_val) or (X, validation), but is a {type(test).__name__}."
             )
         X, validation = test
         design = validation if isinstance(validation, Design) else SharedStructure(validation)
         groups.setdefault(id(X), (X, {}))[1][name] = design
-    checked = [(as_features(X, f"X of {next(iter(designs))!r}"), designs) for X, designs in groups.values()]
-    for X, designs in checked:
-        if len(X) != len(labels.codes):
-            raise ValueError(
-                f"X of {next(iter(designs))!r} has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one "
-                "family are tests of the same rows."
-            )
+    checked = []
+    for X, designs in groups.values():
+        for name, design in designs.items():
+            try:
+                X = as_features(X)
+                if len(X) != len(labels.codes):
+                    raise ValueError(
+                        f"X has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one family are tests of "
+                        "the same rows."
+                    )
+                design.parts(X, labels)
+            except ValueError as error:
+                raise ValueError(f"test {name!r}: {error}") from error
+        checked.append((X, designs))
     return checked
 
 

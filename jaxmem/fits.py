@@ -274,7 +274,7 @@ def _refolded(
     return jax.lax.map(one, labels)
 
 
-def worst(diagnostics: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def worst(diagnostics: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
     """Of several fits of the same labelling: converged if all have, the largest of any number."""
     merged: dict[str, Array] = {}
     for one in diagnostics:

@@ -3,7 +3,8 @@
 Adjusted p-values come in two kinds. Bonferroni's, Holm's, Benjamini and Hochberg's and Benjamini and Yekutieli's need
 nothing but p-values. Westfall and Young's, "maxT" and "minP", use that all tests went through the same permutations:
 the largest statistic of the family under each permutation is drawn from the joint null, whatever the tests have in
-common, so that nothing is lost to tests that are nearly copies of each other.
+common, so that nothing is lost to tests that are nearly copies of each other. Where only some of the hypotheses hold,
+labels must be independent of the features of those tests jointly: Westfall and Young's subset pivotality.
 
 References: Phipson & Smyth (2010), Permutation p-values should never be zero; Westfall & Young (1993), Resampling-based
 multiple testing; Holm (1979); Benjamini & Hochberg (1995); Benjamini & Yekutieli (2001); Clopper & Pearson (1934);
@@ -99,10 +100,16 @@ def _compared(
             f"{null_distribution.size + 1} labellings: it is not defined there, as where all rows to score have one "
             "class. Use more rows, or another metric."
         )
-    tolerance = rounding * max(1.0, abs(statistic)) if np.isfinite(statistic) else 0.0
+    tolerance = float(_tolerance(np.asarray(statistic), rounding))
     above = int(np.count_nonzero(null_distribution > statistic + tolerance))
     below = int(np.count_nonzero(null_distribution < statistic - tolerance))
     return above, null_distribution.size - above - below, below
+
+
+def _tolerance(statistics: np.ndarray, rounding: float) -> np.ndarray:
+    """Up to which difference others tie with these statistics; infinite ones tie with themselves."""
+    finite = np.isfinite(statistics)
+    return np.where(finite, rounding * np.maximum(1, np.abs(np.where(finite, statistics, 0))), 0)
 
 
 def _with_observed(n_extreme: int | np.integer, n_permutations: int) -> float:
@@ -162,32 +169,46 @@ def adjusted(pvalues: Float[np.ndarray, " tests"], correction: str) -> Float[np.
 
 
 def family_statistics(
-    scores: Float[np.ndarray, "tests labellings"], alternative: str, correction: str, *, studentize: bool = False
+    scores: Float[np.ndarray, "tests labellings"],
+    alternative: str,
+    correction: str,
+    *,
+    studentize: bool = False,
+    rounding: float = 0.0,
 ) -> Float[np.ndarray, "tests labellings"]:
     """What `jointly_adjusted` compares: scores turned so that larger is more extreme, on a scale that tests share.
 
     Args:
         scores: of every test under the permutations 0 .. B, the observed labelling first.
         alternative: "less" changes the sign; "two-sided" takes distances from each test's mean.
-        correction: for "minP", minus the p-value that each permutation would have as the observed one.
+        correction: for "minP", minus how many labellings are at least as extreme as each, itself included.
         studentize: divide each test by its standard deviation, after taking off its mean. Both are over all B + 1
             labellings, and so are themselves the same under every permutation: the test stays exact.
+        rounding: as in `pvalue`; for "minP" it is spent here, on counts that compare exactly.
+
+    Raises:
+        ValueError: an unknown alternative, NaN, or infinite scores where means are asked for.
     """
     one_of(alternative, ALTERNATIVES, "alternative")
+    centred = studentize or alternative == "two-sided"
+    bad = ~np.isfinite(scores).all(axis=1) if centred else np.isnan(scores).any(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"the statistic of {bad.sum()} of {len(scores)} tests is {'infinite or ' if centred else ''}NaN under some "
+            "labelling, so that the family cannot be compared: use another metric."
+        )
     turned = -scores if alternative == "less" else scores
-    if studentize or alternative == "two-sided":
+    if centred:
         turned = turned - turned.mean(axis=1, keepdims=True)
     if alternative == "two-sided":
         turned = np.abs(turned)
     if studentize:
-        spread = scores.std(axis=1, keepdims=True)
-        turned = turned / np.where(spread > 0, spread, 1)
+        varies = np.ptp(scores, axis=1) > 0
+        turned = np.where(varies, turned.T / np.where(varies, scores.std(axis=1), 1), 0).T
     if correction != "minP":
         return turned
-    # Counts of labellings at least as extreme, ties included, in integers: exact to compare.
-    ordered = np.sort(turned, axis=1)
-    below = np.stack([np.searchsorted(row, values, side="left") for row, values in zip(ordered, turned, strict=True)])
-    return -(turned.shape[1] - below) / turned.shape[1]
+    below = [np.searchsorted(np.sort(row), row - _tolerance(row, rounding), side="left") for row in turned]
+    return np.stack(below).astype(float) - turned.shape[1]
 
 
 def jointly_adjusted(
@@ -202,14 +223,11 @@ def jointly_adjusted(
         rounding: as in `pvalue`.
 
     Raises:
-        ValueError: an unknown correction, or NaN.
+        ValueError: an unknown correction.
     """
     one_of(correction, JOINT, "correction")
-    if np.isnan(statistics).any():
-        bad = np.flatnonzero(np.isnan(statistics).any(axis=1))
-        raise ValueError(f"the statistic of {bad.size} of {len(statistics)} tests is NaN under some labelling.")
     observed = statistics[:, 0]
-    tolerance = rounding * np.maximum(1, np.abs(observed))
+    tolerance = _tolerance(observed, 0.0 if correction == "minP" else rounding)
     largest = statistics.max(axis=0)
     if correction != "maxT-stepdown":
         return (largest[None, :] >= (observed - tolerance)[:, None]).mean(axis=1), largest
@@ -224,22 +242,23 @@ def jointly_adjusted(
     return pvalues, largest
 
 
-def check_reachable(correction: str, n_tests: int, n_permutations: int, alpha: float) -> None:
+def check_reachable(correction: str, n_tests: int, n_permutations: int, alternative: str, alpha: float) -> None:
     """Refuse a family in which nothing could ever be rejected at `alpha`.
 
     Raises:
         ValueError: alpha outside (0, 1), or too few permutations; the message says how many it takes.
     """
     one_of(correction, CORRECTIONS, "correction")
+    one_of(alternative, ALTERNATIVES, "alternative")
     _check_level(alpha, "alpha")
-    # What the smallest p-value, 1 / (B + 1), is multiplied by at the very least: for false discoveries, if all tests
-    # have it.
+    # What the smallest p-value, 1 / (B + 1) or twice that, is multiplied by at the very least: for false discoveries,
+    # if all tests have it.
     factor = {"bonferroni": n_tests, "holm": n_tests, "fdr_by": _harmonic(n_tests)}.get(correction, 1.0)
-    if factor / (n_permutations + 1) > alpha:
-        needed = math.ceil(factor / alpha) - 1
+    needed = math.ceil(factor * (2 if alternative == "two-sided" else 1) / alpha) - 1
+    if n_permutations < needed:
         raise ValueError(
             f"correction {correction!r} of {n_tests} tests cannot reach alpha = {alpha} with {n_permutations} "
-            f"permutations: it takes at least n_permutations={needed}"
+            f"labellings besides the observed one: it takes at least n_permutations={needed}"
             + (', or correction="maxT".' if factor > 1 else ".")
         )
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-__all__ = ["Labels", "as_features", "as_key", "as_labels", "one_of"]
+__all__ = ["Labels", "as_features", "as_key", "as_labels", "as_number", "one_of"]
 
 
 # So many classes are never too many, even where each has but one row: small examples are like that.
@@ -127,6 +127,17 @@ def as_key(key: Any) -> Key[Array, ""]:
         if key.dtype == jnp.uint32 and key.shape == (2,):
             return jax.random.wrap_key_data(key)
     raise ValueError(f"key must be an integer seed or one JAX key (jax.random.key(0)), but is {key!r}.")
+
+
+def as_number(value: Any, name: str) -> int:
+    """Take a number of things, at least one, as a Python integer.
+
+    Raises:
+        ValueError: no integer, or below one.
+    """
+    if isinstance(value, bool) or not (isinstance(value, (int, np.integer)) and value >= 1):
+        raise ValueError(f"{name} must be an integer >= 1, but is {value!r}.")
+    return int(value)
 
 
 def one_of(value: str, options: Iterable[str], name: str) -> str:

@@ -12,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from jaxmem.inference import confidence_interval, mid_pvalue
+from jaxmem.inference import confidence_interval, mid_pvalue, pvalue
+from jaxmem.inputs import as_number
 from jaxmem.permutations import Stream, plan
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["MemorizationTest", "PermutationTest", "PermutationTests", "key_fields", "load"]
+__all__ = ["MemorizationTest", "PermutationTest", "PermutationTests", "as_saved", "key_fields", "load"]
 
 FORMAT = 1
 
@@ -131,13 +132,9 @@ class PermutationTest(_Result):
             ValueError: every labelling has been taken already, the result was loaded from a file, or the number is no
                 integer >= 1.
         """
-        if isinstance(n_permutations, bool) or not (
-            isinstance(n_permutations, (int, np.integer)) and n_permutations >= 1
-        ):
-            raise ValueError(f"n_permutations must be an integer >= 1, but is {n_permutations!r}.")
+        total = self.n_permutations + as_number(n_permutations, "n_permutations")
         if self.exact:
             raise ValueError("the null holds every distinct labelling already: there is none to add.")
-        total = self.n_permutations + int(n_permutations)
         if self.up_to is None:
             raise ValueError(
                 "a result that was loaded or pickled has no features to fit: call jm.permutation_test again with the "
@@ -172,7 +169,7 @@ class PermutationTest(_Result):
 
         NaN where the null does not vary.
         """
-        return self._each(lambda s, null: (s - null.mean()) / null.std() if null.std() > 0 else float("nan"))
+        return self._each(_zscore)
 
     def confidence_interval(
         self, confidence_level: float = 0.95, method: str = "clopper-pearson"
@@ -185,14 +182,15 @@ class PermutationTest(_Result):
         """
         B, sides = len(self.null_distribution), 2 if self.alternative == "two-sided" else 1
 
-        def interval(pvalue: float) -> tuple[float, float]:
-            n_extreme = min(B, round(pvalue / sides * (1 + B)) - 1)
-            low, high = confidence_interval(n_extreme, B, confidence_level, method)
-            return (pvalue, pvalue) if self.exact else (min(1.0, sides * low), min(1.0, sides * high))
+        def interval(statistic: float, null: np.ndarray) -> tuple[float, float]:
+            tails = ("greater", "less") if sides == 2 else (self.alternative,)
+            p = min(pvalue(statistic, null, tail, rounding=self.rounding) for tail in tails)
+            if self.exact:
+                return min(1.0, sides * p), min(1.0, sides * p)
+            low, high = confidence_interval(round(p * (1 + B)) - 1, B, confidence_level, method)
+            return min(1.0, sides * low), min(1.0, sides * high)
 
-        intervals = np.array([interval(p) for p in np.ravel(self.pvalue)])
-        low, high = intervals.T
-        return (low, high) if np.ndim(self.pvalue) else (float(low[0]), float(high[0]))
+        return self._each(lambda s, null: interval(s, null)[0]), self._each(lambda s, null: interval(s, null)[1])
 
     def _each(self, function: Any) -> Any:
         """A function of the statistic and its null, for every value of a hyperparameter."""
@@ -220,7 +218,7 @@ class PermutationTests(_Result):
         statistic: scores on the observed labels, shape (T,).
         pvalue: of every test on its own, shape (T,).
         pvalue_adjusted: adjusted for there being T of them, shape (T,).
-        null_mean, null_std: mean and standard deviation of every test's null, shape (T,).
+        null_distribution: scores under the permutations 1 .. B, shape (B, T).
         null_max: largest statistic of the family under permutations 1 .. B, shape (B,), on the scale that was compared
             (studentised, or minus a p-value); None for corrections that use p-values alone.
         correction: as asked for.
@@ -234,14 +232,18 @@ class PermutationTests(_Result):
     statistic: Float[np.ndarray, " T"]
     pvalue: Float[np.ndarray, " T"]
     pvalue_adjusted: Float[np.ndarray, " T"]
-    null_mean: Float[np.ndarray, " T"]
-    null_std: Float[np.ndarray, " T"]
+    null_distribution: Float[np.ndarray, "B T"]
     null_max: Float[np.ndarray, " B"] | None
     correction: str
     studentize: bool
     alternative: str
     metric: str
     alpha: float
+
+    @property
+    def zscore(self) -> Float[np.ndarray, " T"]:
+        """Distance of every statistic from its null's mean, in the null's standard deviations; NaN where constant."""
+        return np.array([_zscore(s, null) for s, null in zip(self.statistic, self.null_distribution.T, strict=True)])
 
     @property
     def rejected(self) -> np.ndarray:
@@ -252,17 +254,24 @@ class PermutationTests(_Result):
         """One row per test, by name."""
         import pandas
 
-        columns = ("statistic", "null_mean", "null_std", "pvalue", "pvalue_adjusted", "rejected")
-        return pandas.DataFrame({name: getattr(self, name) for name in columns}, pandas.Index(self.names, name="test"))
+        null = self.null_distribution
+        columns = {
+            "statistic": self.statistic,
+            "null_mean": null.mean(axis=0),
+            "null_std": null.std(axis=0),
+            **{name: getattr(self, name) for name in ("zscore", "pvalue", "pvalue_adjusted", "rejected")},
+        }
+        return pandas.DataFrame(columns, pandas.Index(self.names, name="test"))
 
     def __repr__(self) -> str:
         """One line per test."""
         width = max(map(len, self.names))
         lines = [
             f"PermutationTests({self.classifier}, {self.metric}, {self.correction}"
-            f"{', studentized' if self.studentize else ''}, B = {self.n_permutations})"
+            f"{', studentized' if self.studentize else ''}, B = {len(self.null_distribution)})"
         ]
-        columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted, self.rejected
+        means = self.null_distribution.mean(axis=0)
+        columns = self.names, self.statistic, means, self.pvalue, self.pvalue_adjusted, self.rejected
         for name, statistic, mean, p, adjusted, rejected in zip(*columns, strict=True):
             scores = f"statistic {statistic:.4f}   null {mean:.4f}"
             mark = " *" if rejected else ""
@@ -348,6 +357,11 @@ class MemorizationTest(_Result):
         return xarray.Dataset(values, {"permutation": np.arange(1, self.null_distribution.size + 1)})
 
 
+def _zscore(statistic: float, null: Float[np.ndarray, " B"]) -> float:
+    # A constant null may have a standard deviation of rounding errors.
+    return float((statistic - null.mean()) / null.std()) if np.ptp(null) > 0 else float("nan")
+
+
 def load(path: str | os.PathLike) -> Any:
     """Read a result that `save` wrote; no code in the file is run.
 
@@ -374,3 +388,11 @@ def load(path: str | os.PathLike) -> Any:
 def key_fields(key: Key[Array, ""]) -> dict[str, Any]:
     """A key as the fields of a result that keep it."""
     return {"key_data": np.asarray(jax.random.key_data(key)), "key_impl": str(jax.random.key_impl(key))}
+
+
+def as_saved(blocks: Any) -> np.ndarray | None:
+    """Blocks as a result keeps them: as strings where they are objects, for it must load without unpickling."""
+    if blocks is None:
+        return None
+    blocks = np.asarray(blocks)
+    return blocks.astype(str) if blocks.dtype == object else blocks

@@ -26,7 +26,8 @@ def test_each_test_is_the_test_on_its_own(correction, alternative):
     for number, name in enumerate(TESTS):
         one = alone(name, alternative=alternative)
         assert many.statistic[number] == one.statistic and many.pvalue[number] == one.pvalue
-        assert many.null_mean[number] == pytest.approx(one.null_distribution.mean())
+        np.testing.assert_array_equal(many.null_distribution[:, number], one.null_distribution)
+        assert many.zscore[number] == one.zscore
     assert (many.pvalue_adjusted >= many.pvalue).all()
     np.testing.assert_array_equal(many.rejected, many.pvalue_adjusted <= 0.2)
 
@@ -43,6 +44,15 @@ def test_complete_enumeration_of_a_small_family():
     few = {"a": (X[:6], X_val[:6]), "b": (NOISE[:6], NOISE[:6])}
     many = jm.permutation_tests(few, [0, 0, 0, 1, 1, 1], alpha=0.2, **OPTIONS)
     assert many.exact and many.null_max.size == 19  # 20 distinct labellings, the observed one among them.
+    assert "B = 19" in repr(many)
+    with pytest.raises(ValueError, match="with 19 labellings besides the observed one"):
+        jm.permutation_tests(few, [0, 0, 0, 1, 1, 1], correction="holm", alpha=0.05, **OPTIONS)
+
+
+def test_what_an_iterative_classifier_says_of_its_fits_is_the_worst_of_all_tests():
+    with pytest.warns(UserWarning, match="stopped before they converged"):
+        many = jm.permutation_tests(TESTS, y, classifier=jm.Softmax(max_steps=1, tol=1e-6), **OPTIONS)
+    assert many.diagnostics["converged"].shape == (100,) and not many.diagnostics["converged"].any()
 
 
 def test_saved_and_loaded_and_shown(tmp_path):
@@ -59,9 +69,14 @@ def test_saved_and_loaded_and_shown(tmp_path):
 @pytest.mark.parametrize(
     ("tests", "options", "message"),
     [
-        ({}, {}, "tests is empty"),
+        ({}, {}, "tests must map one or more names"),
+        ([(X, X_val)], {}, "tests must map one or more names"),
+        ({("fc1", 1): (X, X_val)}, {}, "must be strings"),
+        ({"a": (X, X_val), "b": (X, X_val[:7])}, {}, "test 'b': X_val has 7 rows"),
+        (TESTS, {"alternative": "two-sided", "n_permutations": 20}, "at least n_permutations=39"),
+        (TESTS, {"n_permutations": -1}, "n_permutations must be an integer"),
         ({"a": X}, {}, "must be a pair"),
-        ({"a": (X, X_val), "b": (X[:30], X_val[:30])}, {}, "'b' has 30 rows, but y has 40 labels"),
+        ({"a": (X, X_val), "b": (X[:30], X_val[:30])}, {}, "test 'b': X has 30 rows, but y has 40 labels"),
         (TESTS, {"correction": "bonferroni", "n_permutations": 20}, "at least n_permutations=59"),
         (TESTS, {"correction": "tukey"}, "correction must be one of"),
         (TESTS, {"correction": "holm", "studentize": True}, "studentize is for maxT"),
@@ -69,6 +84,6 @@ def test_saved_and_loaded_and_shown(tmp_path):
         (TESTS, {"classifier": jm.Ridge((1.0, 2.0))}, "has 2 hyperparameter values"),
     ],
 )
-def test_bad_families_are_refused(tests, options, message):
+def test_bad_families_are_refused(tests, options, message, unchecked):
     with pytest.raises(ValueError, match=message):
         jm.permutation_tests(tests, y, **{**OPTIONS, **options})

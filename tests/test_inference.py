@@ -162,7 +162,7 @@ def test_joint_corrections_by_hand():
     np.testing.assert_array_equal(jointly_adjusted(FAMILY, "maxT-stepdown")[0], [2 / 4, 2 / 4])
     # minP: within the first test 3, 1, 2, 3 have p-values 2/4, 1, 3/4, 2/4; within the second 2/4, 1/4, 1, 3/4.
     statistics = family_statistics(FAMILY, "greater", "minP")
-    np.testing.assert_array_equal(-statistics, [[2 / 4, 1, 3 / 4, 2 / 4], [2 / 4, 1 / 4, 1, 3 / 4]])
+    np.testing.assert_array_equal(-statistics / 4, [[2 / 4, 1, 3 / 4, 2 / 4], [2 / 4, 1 / 4, 1, 3 / 4]])
     np.testing.assert_array_equal(jointly_adjusted(statistics, "minP")[0], [3 / 4, 3 / 4])
 
 
@@ -178,6 +178,28 @@ def test_a_family_of_one_is_the_test_itself(alternative, studentize):
         else:  # Distances from the mean, where `pvalue` doubles the smaller tail.
             distances = np.abs(scores[0] - scores[0].mean())
             assert p == (distances >= distances[0]).mean()
+
+
+@pytest.mark.parametrize("correction", JOINT)
+def test_infinite_statistics_tie_with_each_other(correction):
+    scores = np.array([[1.0, np.inf, 0.0, np.inf], [np.inf, 0.0, np.inf, 1.0]])
+    statistics = family_statistics(scores, "greater", correction, rounding=1e-5)
+    pvalues, _ = jointly_adjusted(statistics, correction, rounding=1e-5)
+    # The maximum is infinite under every labelling, but within the first test alone one is in three of four.
+    np.testing.assert_array_equal(pvalues, {"maxT": [1, 1], "maxT-stepdown": [1, 1], "minP": [1, 1]}[correction])
+    with pytest.raises(ValueError, match="infinite or NaN under some labelling"):
+        family_statistics(scores, "greater", correction, studentize=True)
+
+
+def test_minimal_pvalues_take_rounding_for_ties_and_compare_counts_exactly():
+    scores = np.array([[1.0, 1.0 + 1e-7, 0.5, 0.0], [0.0, 3.0, 2.0, 1.0]])
+    tied = -family_statistics(scores, "greater", "minP", rounding=1e-6)
+    np.testing.assert_array_equal(tied[0], [2, 2, 3, 4])
+    np.testing.assert_array_equal(-family_statistics(scores, "greater", "minP")[0], [2, 1, 3, 4])
+    # Of very many labellings, the rounding of scores must not make ties of neighbouring counts.
+    many = np.arange(200_000.0)[None, ::-1]
+    statistics = family_statistics(many, "greater", "minP", rounding=1e-5 / 200_000)
+    assert jointly_adjusted(statistics, "minP", rounding=1e-5)[0][0] == 1 / 200_000
 
 
 def simulated(n_sets, n_true, rng, n_tests=6, n_columns=40):
@@ -244,11 +266,13 @@ def test_studentising_finds_what_a_wide_null_hides():
 )
 def test_too_few_permutations_for_a_correction_are_refused_with_the_number_it_takes(correction, n_tests, B, needed):
     with pytest.raises(ValueError, match=f"at least n_permutations={needed}\\b"):
-        check_reachable(correction, n_tests, B, 0.05)
-    check_reachable(correction, n_tests, needed, 0.05)
+        check_reachable(correction, n_tests, B, "less", 0.05)
+    check_reachable(correction, n_tests, needed, "greater", 0.05)
+    with pytest.raises(ValueError, match=f"at least n_permutations={2 * needed + 1}\\b"):
+        check_reachable(correction, n_tests, needed, "two-sided", 0.05)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
 def test_alpha_lies_between_zero_and_one(alpha):
     with pytest.raises(ValueError, match="alpha must lie strictly between"):
-        check_reachable("maxT", 2, 99, alpha)
+        check_reachable("maxT", 2, 99, "greater", alpha)

@@ -86,9 +86,10 @@ def test_statements_of_a_test_by_hand():
     # Two of four at least as extreme.
     assert test.confidence_interval() == pytest.approx(tuple(stats.binomtest(2, 4).proportion_ci(0.95)))
     assert "Phipson & Smyth" in test.pvalue_method
-    two_sided = replace(test, alternative="two-sided", pvalue=0.8)
+    assert np.isnan(replace(test, null_distribution=np.full(60, 1 / 3 + 1e-17)).zscore)
+    two_sided = replace(test, alternative="two-sided", pvalue=1.0)
     low, high = two_sided.confidence_interval(0.9, "wilson")
-    interval = stats.binomtest(1, 4).proportion_ci(0.9, "wilson")  # Twice the smaller tail, 2 / 5.
+    interval = stats.binomtest(2, 4).proportion_ci(0.9, "wilson")  # Twice the smaller tail, 3 / 5, capped.
     assert (low, high) == pytest.approx((2 * interval.low, min(1, 2 * interval.high)))
     assert two_sided.min_pvalue == 2 / 5
     exact = replace(test, exact=True)

@@ -106,13 +106,56 @@ def test_features_of_very_different_scales_equal_scikit_learn(n, d, decades, dty
     assert_equals_scikit_learn(Ridge(), X * scales, y, X_val * scales, dtype)
 
 
-def test_a_path_of_alphas_is_every_alpha_on_its_own(dtype):
-    X, y, X_val = blobs(60, 7, 3)
-    labels = labellings(y, 3)
-    path = decisions(Ridge((0.1, 1.0, 100.0)), X, labels, X_val, 3, dtype)
-    for number, alpha in enumerate((0.1, 1.0, 100.0)):
-        alone = decisions(Ridge(alpha), X, labels, X_val, 3, dtype)
-        np.testing.assert_allclose(path[:, number], alone, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype])
+def closed_form(X, labels, X_val, n_classes, alpha):
+    """Scores in double precision by singular values, which is how one would do it without any regard to time."""
+    mean = X.mean(axis=0)
+    left, values, right = np.linalg.svd(X - mean, full_matrices=False)
+    shrunk = (X_val - mean) @ right.T * (values / (values**2 + alpha))
+    indicators = labels[:, :, None] == np.arange(n_classes)
+    return np.stack([shrunk @ (left.T @ (Y - Y.mean(axis=0))) + Y.mean(axis=0) for Y in indicators])
+
+
+def hard_features(kind):
+    """Features whose Gram matrix in single precision tells little, and copies of them."""
+    rng = np.random.default_rng(0)
+    if kind == "low rank":
+        X = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 40))
+    elif kind == "rare":
+        X = 3.0 * (rng.random((5_000, 30)) < 1e-3)
+    elif kind == "periodic":
+        X = np.eye(8)[np.arange(4_096) % 8] @ rng.normal(size=(8, 24)) + 0.01 * rng.normal(size=(4_096, 24))
+    elif kind == "six decades":
+        X = rng.normal(size=(300, 40)) * np.geomspace(1e-3, 1e3, 40)
+    else:
+        X = rng.normal(size=(20, 50))
+    return X, X + 0.3 * X.std(axis=0) * rng.normal(size=X.shape)
+
+
+@pytest.mark.parametrize("kind", ["low rank", "rare", "periodic", "six decades", "more features than rows"])
+@pytest.mark.parametrize("alphas", [(0.1, 1.0, 1e3), (1.0,)])
+def test_single_precision_is_enough_for_hard_features_and_for_paths_of_alphas(kind, alphas):
+    X, X_val = (part.astype(np.float32) for part in hard_features(kind))
+    labels = labellings(np.arange(len(X)) % 3, 2)
+    scores = decisions(Ridge(alphas), X, labels, X_val, 3, jnp.float32)
+    for number, alpha in enumerate(alphas):
+        expected = closed_form(X.astype(float), labels, X_val.astype(float), 3, alpha)
+        np.testing.assert_allclose(scores[:, number], expected, atol=1e-3 if kind == "low rank" else 2e-4)
+
+
+@pytest.mark.parametrize("alpha", [1e-8, 1e-4])
+def test_next_to_no_penalty_on_more_features_than_rows(alpha):
+    X, X_val = (part.astype(np.float32) for part in hard_features("more features than rows"))
+    labels = labellings(np.arange(20) % 3, 2)
+    expected = closed_form(X.astype(float), labels, X_val.astype(float), 3, alpha)
+    np.testing.assert_allclose(decisions(Ridge(alpha), X, labels, X_val, 3, jnp.float32), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "message"), [(1e39, "zero or infinite"), (1e-60, "zero or infinite"), ((1e-4, 1e4), "spans 1e")]
+)
+def test_penalties_beyond_the_precision_of_the_features_are_refused(alpha, message):
+    with pytest.raises(ValueError, match=message):
+        Ridge(alpha).prepare(jnp.ones((4, 2), jnp.float32), 2)
 
 
 def test_scores_are_the_normal_equations_worked_out_by_hand(float64):
