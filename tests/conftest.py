@@ -3,8 +3,7 @@
 import os
 
 # Tests compile a thousand small programs and run each for a moment: compiling without optimisation saves a third. One
-# thread each, for two test processes share the cores, and XLA's thread pool now and then waits for ever on a program of
-# thousands of small factorisations under `vmap` (seen with jax 0.10.2 in the calibration of cross-validation).
+# thread each, for two test processes share the cores.
 os.environ.setdefault(
     "XLA_FLAGS",
     "--xla_force_host_platform_device_count=2 --xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false",
