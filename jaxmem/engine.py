@@ -6,7 +6,8 @@ permutation 0, so that its score comes out of the same kernel as the null.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -253,14 +254,16 @@ def score_permutations(
     done: list[Any] = []
     recovered: dict[Any, Any] = {}
     with jax.default_matmul_precision(PRECISIONS[precision]):
-        for totals in _one_ahead(map(batch, _progress(range(first, B + 1, batch_size), progress))):
-            finished = {
-                view: {kind: _finished(metric, total, n_rows[view]) for kind, total in kinds.items()}
-                for view, kinds in totals.metric.items()
-            }
-            done.append((finished, jax.device_get(totals.diagnostics)))
-            for view, counts in totals.recovered.items():
-                recovered[view] = counts + recovered.get(view, 0)
+        batches = _one_ahead(map(batch, _progress(range(first, B + 1, batch_size), progress)))
+        with closing(batches):
+            for totals in batches:
+                finished = {
+                    view: {kind: _finished(metric, total, n_rows[view]) for kind, total in kinds.items()}
+                    for view, kinds in totals.metric.items()
+                }
+                done.append((finished, jax.device_get(totals.diagnostics)))
+                for view, counts in totals.recovered.items():
+                    recovered[view] = counts + recovered.get(view, 0)
     finished, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1 - first], *done)
     _warn_of_divergence(diagnostics)
 
@@ -334,13 +337,17 @@ def _merged(totals: list[Totals]) -> Totals:
     )
 
 
-def _one_ahead(batches: Iterator[Totals]) -> Iterator[Totals]:
+def _one_ahead(batches: Iterator[Totals]) -> Generator[Totals]:
     """Start each batch before the one before it is handed over, so that a device need not wait for the host."""
-    before = next(batches)
-    for batch in batches:
+    before = batch = next(batches)
+    try:
+        for batch in batches:
+            yield before
+            before = batch
         yield before
-        before = batch
-    yield before
+    finally:
+        # Whatever ends the run, Ctrl-C say: an interpreter that exits while a program runs may crash.
+        jax.block_until_ready((before, batch))
 
 
 def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:

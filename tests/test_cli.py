@@ -10,6 +10,7 @@ import pytest
 import xarray
 
 from jaxmem.cli import main
+from jaxmem.data import load
 
 QUICK = ["run", "--widths", "16", "--epochs", "1", "--n-permutations", "9", "--perturbations", "shift:1", "--quiet"]
 
@@ -67,12 +68,23 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, 
 
 @pytest.mark.parametrize("seconds", [4, 9])
 def test_an_interrupted_run_leaves_nothing_behind(seconds, tmp_path):
+    load("digits")  # Prepared beforehand: third parties make errors of their own of an interrupt.
     output = tmp_path / "out"
     command = [sys.executable, "-m", "jaxmem", "run", "--n-permutations", "100000", "--output", str(output)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ))
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=dict(os.environ),
+        # A shell's background job, `pytest &`, ignores Ctrl-C and hands that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        time.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
     assert process.returncode == 130, errors.decode()
     assert b"interrupted" in errors
     assert list(tmp_path.iterdir()) == []
