@@ -70,15 +70,13 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, 
 def test_an_interrupted_run_leaves_nothing_behind(seconds, tmp_path):
     load("digits")  # Prepared beforehand: third parties make errors of their own of an interrupt.
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "jaxmem", "run", "--n-permutations", "100000", "--output", str(output)]
-    process = subprocess.Popen(
-        command,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=dict(os.environ),
-        # A shell's background job, `pytest &`, ignores Ctrl-C and hands that down.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    # `python -m jaxmem`, but for Ctrl-C, which a shell's background job, `pytest &`, ignores and hands down.
+    module = (
+        "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "runpy.run_module('jaxmem', run_name='__main__')"
     )
+    command = [sys.executable, "-c", module, "run", "--n-permutations", "100000", "--output", str(output)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ))
     try:
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)
