@@ -63,9 +63,7 @@ def pvalue(
     above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
     greater = _with_observed(above + ties, null_distribution.size)
     less = _with_observed(below + ties, null_distribution.size)
-    if alternative == "two-sided":
-        return min(1.0, 2 * min(greater, less))
-    return greater if alternative == "greater" else less
+    return _of_tails(greater, less, alternative)
 
 
 def mid_pvalue(
@@ -83,6 +81,10 @@ def mid_pvalue(
     above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
     half = (1 + ties) / 2
     greater, less = ((side + half) / (1 + null_distribution.size) for side in (above, below))
+    return _of_tails(greater, less, alternative)
+
+
+def _of_tails(greater: float, less: float, alternative: str) -> float:
     if alternative == "two-sided":
         return min(1.0, 2 * min(greater, less))
     return greater if alternative == "greater" else less
