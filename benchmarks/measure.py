@@ -41,7 +41,7 @@ def gaussian(n: int, d: int, n_classes: int, *, noise: float = 0.5) -> tuple[np.
     return X, rng.integers(0, n_classes, n), X + noise * rng.standard_normal((n, d), dtype=np.float32)
 
 
-def in_new_process(code: str, **environment: str) -> dict[str, float]:
+def in_new_process(code: str, **environment: str) -> Any:
     """Run `code` in a Python of its own, and read the JSON that it prints last."""
     run = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env={**os.environ, **environment}

@@ -338,10 +338,19 @@ def _merged(totals: list[Totals]) -> Totals:
 
 
 def _one_ahead(batches: Iterator[Totals]) -> Generator[Totals]:
-    """Start each batch before the one before it is handed over, so that a device need not wait for the host."""
+    """Start each batch before the one before it is handed over, so that a device need not wait for the host.
+
+    A CPU is its own host, and two batches at once would push each other out of its caches: there one ends before the
+    next begins.
+    """
+    waits = jax.default_backend() == "cpu"
     before = batch = next(batches)
     try:
+        if waits:
+            jax.block_until_ready(before)
         for batch in batches:
+            if waits:
+                jax.block_until_ready(batch)
             yield before
             before = batch
         yield before
