@@ -1,0 +1,101 @@
+"""p-values of one test: how many permuted statistics are at least as extreme as the observed one.
+
+References: Phipson & Smyth (2010), Permutation p-values should never be zero; Lancaster (1961) for mid-p.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxmem.inputs import one_of
+
+__all__ = ["ALTERNATIVES", "check_level", "mid_pvalue", "pvalue", "tolerance"]
+
+ALTERNATIVES = ("greater", "less", "two-sided")
+
+
+def pvalue(
+    statistic: float,
+    null_distribution: Float[np.ndarray, " B"],
+    alternative: str = "greater",
+    *,
+    rounding: float = 0.0,
+) -> float:
+    """p-value of a Monte-Carlo permutation test, `(1 + C) / (1 + B)` (Phipson & Smyth 2010).
+
+    `C` counts the permuted statistics at least as extreme as the observed one, ties included, and the one added on
+    either side is the observed labelling itself, one of the equally likely ones under the hypothesis. The p-value is
+    never zero, and the test is exact: it rejects a true hypothesis with probability at most alpha, for every B.
+
+    Args:
+        statistic: the observed one.
+        null_distribution: the statistics under B random permutations, without the observed one.
+        alternative: "greater", "less", or "two-sided" (twice the smaller of the two, at most 1; SciPy's definition).
+        rounding: differences up to `rounding * max(1, |statistic|)` count as ties; 100 times the machine epsilon of
+            the precision that the statistics were computed in is SciPy's choice.
+
+    Raises:
+        ValueError: an unknown alternative, or a statistic that is NaN.
+    """
+    above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
+    greater = _with_observed(above + ties, null_distribution.size)
+    less = _with_observed(below + ties, null_distribution.size)
+    return _of_tails(greater, less, alternative)
+
+
+def mid_pvalue(
+    statistic: float,
+    null_distribution: Float[np.ndarray, " B"],
+    alternative: str = "greater",
+    *,
+    rounding: float = 0.0,
+) -> float:
+    """Mid-p (Lancaster 1961): ties, the observed labelling among them, count half. NOT exact.
+
+    Less conservative than `pvalue` where few values are possible, as with accuracy on few rows; but a test by it may
+    reject a true hypothesis more often than alpha says. Arguments and errors as for `pvalue`.
+    """
+    above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
+    half = (1 + ties) / 2
+    greater, less = ((side + half) / (1 + null_distribution.size) for side in (above, below))
+    return _of_tails(greater, less, alternative)
+
+
+def _of_tails(greater: float, less: float, alternative: str) -> float:
+    if alternative == "two-sided":
+        return min(1.0, 2 * min(greater, less))
+    return greater if alternative == "greater" else less
+
+
+def _compared(
+    statistic: float, null_distribution: Float[np.ndarray, " B"], alternative: str, rounding: float
+) -> tuple[int, int, int]:
+    """How many permuted statistics lie above, on, and below the observed one."""
+    one_of(alternative, ALTERNATIVES, "alternative")
+    if np.isnan(statistic) or np.isnan(null_distribution).any():
+        # NaN compares as smaller than anything: it would lower the p-value without a word.
+        raise ValueError(
+            f"the statistic is NaN under {np.isnan(np.append(null_distribution, statistic)).sum()} of "
+            f"{null_distribution.size + 1} labellings: it is not defined there, as where all rows to score have one "
+            "class. Use more rows, or another metric."
+        )
+    nearby = float(tolerance(np.asarray(statistic), rounding))
+    above = int(np.count_nonzero(null_distribution > statistic + nearby))
+    below = int(np.count_nonzero(null_distribution < statistic - nearby))
+    return above, null_distribution.size - above - below, below
+
+
+def tolerance(statistics: np.ndarray, rounding: float) -> np.ndarray:
+    """Up to which difference others tie with these statistics; infinite ones tie with themselves."""
+    finite = np.isfinite(statistics)
+    return np.where(finite, rounding * np.maximum(1, np.abs(np.where(finite, statistics, 0))), 0)
+
+
+def _with_observed(n_extreme: int | np.integer, n_permutations: int) -> float:
+    """`(1 + C) / (1 + B)`."""
+    return (1 + int(n_extreme)) / (1 + n_permutations)
+
+
+def check_level(value: float, name: str) -> None:
+    """Refuse a level outside (0, 1)."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, but is {value!r}.")
