@@ -4,6 +4,7 @@ from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM
 from jaxmem.compilation import enable_compilation_cache
 from jaxmem.engine import permutation_test
 from jaxmem.family import permutation_tests
+from jaxmem.inference import BesagClifford, Betting
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, load
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
@@ -12,6 +13,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "LDA",
+    "BesagClifford",
+    "Betting",
     "Estimator",
     "GaussianNB",
     "Holdout",

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Integer
 
 from jaxmem.classifiers import Classifier, HostClassifier, as_classifier
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
-from jaxmem.inference import ALTERNATIVES, pvalue
+from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, check, metric_by_name
 from jaxmem.permutations import Stream, plan, random_stream
@@ -51,6 +51,7 @@ def permutation_test(
     metric: str | Metric | Callable[[Array, Array], Array] = "accuracy",
     alternative: str = "greater",
     n_permutations: int = 9_999,
+    stopping: Any = None,
     key: Any = 0,
     batch_size: int | None = None,
     precision: str = "float32",
@@ -73,6 +74,8 @@ def permutation_test(
         alternative: "greater", "less" or "two-sided".
         n_permutations: B, how many shuffles; the smallest p-value is 1 / (B + 1). Where there are no more distinct
             labellings than this, all of them are taken, once each, and the test is exact without chance.
+        stopping: `jm.BesagClifford(10)` or `jm.Betting(alpha)`: stop before B where the test is decided. Only for one
+            score, not for a tuple of hyperparameters. An enumeration of all labellings is never stopped.
         key: a seed or a JAX key. Permutation b depends on it and on b, on nothing else.
         batch_size: permutations at once; None: chosen from the shapes.
         precision: "float32", "tf32" or "bfloat16", of the matrix products that depend on labels, on accelerators that
@@ -95,11 +98,16 @@ def permutation_test(
     X = as_features(X)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
+    if stopping is not None and not isinstance(stopping, Rule):
+        raise ValueError(f"stopping must be jm.BesagClifford(...), jm.Betting(...) or None, but is {stopping!r}.")
+    if stopping is not None and example_scores:
+        raise ValueError("example_scores are shares of a fixed number of permutations: leave out stopping for them.")
 
     def up_to(total: int, before: PermutationTest | None = None) -> PermutationTest:
         """The test with `total` permutations; those that `before` went through are not computed again."""
         if before is not None and plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact:
             before = None  # So many are all there are, in another order than at random.
+        course = None if stopping is None else Course(stopping, alternative, rounding, total)
         scored = score_permutations(
             classifier,
             X,
@@ -115,6 +123,7 @@ def permutation_test(
             precision=precision,
             examples=example_scores,
             progress=progress,
+            enough=None if course is None else lambda scores: course.enough(scores["validation"]),
         )
         view, diagnostics = scored.views["validation"], scored.diagnostics
         scores, recovered = view.paired, view.recovered
@@ -124,6 +133,13 @@ def permutation_test(
             if recovered is not None and before.example_scores is not None:
                 share = before.n_permutations / total
                 recovered = share * before.example_scores + (1 - share) * recovered
+        if course is None or scored.exact:
+            pvalues = np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores)
+        else:
+            # What the last batch did beyond the end is not part of the test.
+            used, pvalues = course.outcome()
+            scores = scores[: used + 1]
+            diagnostics = {name: values[: used + 1] for name, values in diagnostics.items()}
         return PermutationTest(
             classifier=repr(classifier),
             y=np.asarray(labels.codes),
@@ -134,13 +150,12 @@ def permutation_test(
             n_permutations=int(total),
             exact=scored.exact,
             statistic=_plain(scores[0]),
-            pvalue=_plain(
-                np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores)
-            ),
+            pvalue=_plain(pvalues),
             null_distribution=scores[1:],
             alternative=alternative,
             metric=metric.name,
             rounding=rounding,
+            stopping=None if scored.exact else stopping,
             example_scores=recovered,
             diagnostics=diagnostics,
             up_to=up_to,
@@ -216,6 +231,7 @@ def score_permutations(
     progress: bool = True,
     broken: bool = False,
     examples: bool = False,
+    enough: Callable[[dict[Any, np.ndarray]], bool] | None = None,
 ) -> Scored:
     """Fit every permutation once and score it on every validation; see `permutation_test` for the arguments.
 
@@ -223,6 +239,8 @@ def score_permutations(
         first: the first permutation to fit, of 0 .. n_permutations; every array that is returned begins with it.
         broken: also score rows that take the labels of training rows with an independent second shuffle.
         examples: also count, for each such row, how often its shuffled label is predicted.
+        enough: told the paired scores of every batch, by validation, as it is done; says whether to stop. Not asked
+            where every labelling is taken once: those do not come in random order.
     """
     if len(labels.codes) != len(X):
         raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
@@ -251,30 +269,38 @@ def score_permutations(
         return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
 
     n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
+    views = {name: [view for view in n_rows if view[0] == name] for name in validations}
     done: list[Any] = []
     recovered: dict[Any, Any] = {}
-    with jax.default_matmul_precision(PRECISIONS[precision]):
-        batches = _one_ahead(map(batch, _progress(range(first, B + 1, batch_size), progress)))
-        with closing(batches):
-            for totals in batches:
-                finished = {
-                    view: {kind: _finished(metric, total, n_rows[view]) for kind, total in kinds.items()}
-                    for view, kinds in totals.metric.items()
-                }
-                done.append((finished, jax.device_get(totals.diagnostics)))
-                for view, counts in totals.recovered.items():
-                    recovered[view] = counts + recovered.get(view, 0)
-    finished, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches)[: B + 1 - first], *done)
+    starts = range(first, B + 1, batch_size)
+    with (
+        jax.default_matmul_precision(PRECISIONS[precision]),
+        closing(_one_ahead(map(batch, _progress(starts, progress)))) as batches,
+    ):
+        for start, totals in zip(starts, batches, strict=True):
+            scores = {name: _scores(metric, totals, {view: n_rows[view] for view in views[name]}) for name in views}
+            batch_done = jax.tree.map(lambda a, end=B + 1 - start: a[:end], (scores, totals.diagnostics))
+            done.append(jax.device_get(batch_done))
+            for view, counts in totals.recovered.items():
+                recovered[view] = counts + recovered.get(view, 0)
+            if enough is not None and not exact and enough({name: done[-1][0][name]["paired"] for name in views}):
+                break
+    scores, diagnostics = jax.tree.map(lambda *batches: np.concatenate(batches), *done)
     _warn_of_divergence(diagnostics)
+    n_counted = B + 1 - max(first, 1)
 
-    views = {}
-    for name in validations:
-        mine = [view for view in n_rows if view[0] == name]
-        kinds = {kind: np.mean([finished[view][kind] for view in mine], axis=0) for kind in finished[mine[0]]}
-        n_counted = B + 1 - max(first, 1)
-        shares = [np.asarray(recovered[view], float) / n_counted for view in mine if view in recovered]
-        views[name] = Scores(kinds["paired"], kinds.get("broken"), np.concatenate(shares) if shares else None)
-    return Scored(views, exact, diagnostics)
+    def share(name: Any) -> np.ndarray | None:
+        counts = [recovered[view] for view in views[name] if view in recovered]
+        return np.concatenate(counts).astype(float) / n_counted if counts else None
+
+    scored = {name: Scores(kinds["paired"], kinds.get("broken"), share(name)) for name, kinds in scores.items()}
+    return Scored(scored, exact, diagnostics)
+
+
+def _scores(metric: Metric, totals: Totals, n_rows: Mapping[Any, int]) -> dict[str, np.ndarray]:
+    """One number per labelling and kind of labels: the mean over the parts of a design, whose rows are counted here."""
+    parts = [{kind: _finished(metric, t, n) for kind, t in totals.metric[view].items()} for view, n in n_rows.items()]
+    return {kind: np.mean([part[kind] for part in parts], axis=0) for kind in parts[0]}
 
 
 def _fits(
@@ -343,14 +369,14 @@ def _one_ahead(batches: Iterator[Totals]) -> Generator[Totals]:
     A CPU is its own host, and two batches at once would push each other out of its caches: there one ends before the
     next begins.
     """
-    waits = jax.default_backend() == "cpu"
     before = batch = next(batches)
     try:
-        if waits:
-            jax.block_until_ready(before)
+        if jax.default_backend() == "cpu":
+            yield jax.block_until_ready(batch)
+            for batch in batches:
+                yield jax.block_until_ready(batch)
+            return
         for batch in batches:
-            if waits:
-                jax.block_until_ready(batch)
             yield before
             before = batch
         yield before

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-from jaxmem.inference import confidence_interval, mid_pvalue, pvalue
+from jaxmem.inference import BesagClifford, Betting, Rule, confidence_interval, mid_pvalue, pvalue
 from jaxmem.inputs import as_number
 from jaxmem.permutations import Stream, plan
 
@@ -72,6 +72,8 @@ class _Result:
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         arrays |= {_DIAGNOSTIC + name: value for name, value in diagnostics.items()}
         rest = {name: value for name, value in values.items() if name not in arrays}
+        if (rule := rest.get("stopping")) is not None:
+            rest["stopping"] = {"rule": type(rule).__name__, **asdict(rule)}
         header = json.dumps({"jaxmem": FORMAT, "type": type(self).__name__, **rest})
         path = Path(path)
         # Under a name of its own until it is whole; opened plainly, for a file as readable as any other.
@@ -110,6 +112,7 @@ class PermutationTest(_Result):
         example_scores: share of the permutations in which a row's shuffled label was predicted, shape (m,), the rows in
             the order in which the design scores them; None unless asked for.
         rounding: up to which relative difference two scores counted as tied.
+        stopping: the rule that ended the test, if there was one; the null then has as many permutations as it took.
     """
 
     statistic: float | Float[np.ndarray, " k"]
@@ -118,6 +121,7 @@ class PermutationTest(_Result):
     alternative: str
     metric: str
     rounding: float = 0.0
+    stopping: Rule | None = None
     example_scores: Float[np.ndarray, " m"] | None = None
     # The test itself, features and all, for `extend`; neither saved nor pickled.
     up_to: Callable[..., "PermutationTest"] | None = field(default=None, repr=False)
@@ -129,10 +133,15 @@ class PermutationTest(_Result):
         p-value pleases gives no valid p-value: decide on the number before looking, or report the interval.
 
         Raises:
-            ValueError: every labelling has been taken already, the result was loaded from a file, or the number is no
-                integer >= 1.
+            ValueError: a stopping rule ended the test, every labelling has been taken already, the result was loaded
+                from a file, or the number is no integer >= 1.
         """
         total = self.n_permutations + as_number(n_permutations, "n_permutations")
+        if self.stopping is not None:
+            raise ValueError(
+                f"the test ended by its rule, {self.stopping!r}: permutations added after that look would make its "
+                "p-value invalid. Ask for more from the beginning, or leave out stopping."
+            )
         if self.exact:
             raise ValueError("the null holds every distinct labelling already: there is none to add.")
         if self.up_to is None:
@@ -149,18 +158,31 @@ class PermutationTest(_Result):
     @property
     def pvalue_method(self) -> str:
         """How `pvalue` came about."""
+        if self.stopping is not None:
+            return (
+                f"{self.stopping!r}, {len(self.null_distribution)} of at most {self.n_permutations} random "
+                "permutations, ties counted; valid although looked at all along"
+            )
         what = "every labelling once" if self.exact else "random permutations"
         return f"(1 + C) / (1 + B), {what}, ties counted; Phipson & Smyth (2010)"
 
     @property
     def min_pvalue(self) -> float:
         """The smallest p-value that so many permutations can give."""
-        smallest = 1 / (1 + len(self.null_distribution))
-        return min(1.0, 2 * smallest) if self.alternative == "two-sided" else smallest
+        sides, rule = 2 if self.alternative == "two-sided" else 1, self.stopping
+        if rule is not None:
+            rule = rule if sides == 1 else rule.for_one_tail()
+            return min(1.0, sides * rule.min_pvalue(self.n_permutations))
+        return min(1.0, sides / (1 + len(self.null_distribution)))
 
     @property
     def mid_pvalue(self) -> float | Float[np.ndarray, " k"]:
-        """p-value with ties counted half (Lancaster 1961): less conservative, and NOT exact."""
+        """p-value with ties counted half (Lancaster 1961): less conservative, and NOT exact.
+
+        Raises:
+            ValueError: a stopping rule chose the number of permutations.
+        """
+        self._check_fixed("mid_pvalue")
         return self._each(lambda s, null: mid_pvalue(s, null, self.alternative, rounding=self.rounding))
 
     @property
@@ -179,7 +201,11 @@ class PermutationTest(_Result):
         Args:
             confidence_level: in (0, 1).
             method: "clopper-pearson" or "wilson"; see `jaxmem.inference.confidence_interval`.
+
+        Raises:
+            ValueError: a stopping rule chose the number of permutations, or an argument is out of range.
         """
+        self._check_fixed("confidence_interval")
         B, sides = len(self.null_distribution), 2 if self.alternative == "two-sided" else 1
 
         def interval(statistic: float, null: np.ndarray) -> tuple[float, float]:
@@ -191,6 +217,12 @@ class PermutationTest(_Result):
             return min(1.0, sides * low), min(1.0, sides * high)
 
         return self._each(lambda s, null: interval(s, null)[0]), self._each(lambda s, null: interval(s, null)[1])
+
+    def _check_fixed(self, what: str) -> None:
+        if self.stopping is not None:
+            raise ValueError(
+                f"{what} is for a number of permutations fixed beforehand, but {self.stopping!r} chose it."
+            )
 
     def _each(self, function: Any) -> Any:
         """A function of the statistic and its null, for every value of a hyperparameter."""
@@ -206,6 +238,8 @@ class PermutationTest(_Result):
             spread = f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"
             lines.append(f"  statistic {observed:.4f}   null {spread}")
             lines.append(f"  p = {p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})")
+        if self.stopping is not None:
+            lines.append(f"  {self.stopping!r}: {len(self.null_distribution)} of {self.n_permutations} permutations")
         return "\n".join(lines)
 
 
@@ -377,6 +411,9 @@ def load(path: str | os.PathLike) -> Any:
             version = header.pop("jaxmem")
             if version <= FORMAT:
                 kind = types[header.pop("type")]
+                if (rule := header.get("stopping")) is not None:
+                    rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
+                    header["stopping"] = rules[rule.pop("rule")](**rule)
                 names = [name for name in arrays if name.startswith(_DIAGNOSTIC)]
                 diagnostics = {name.removeprefix(_DIAGNOSTIC): arrays.pop(name) for name in names}
                 return kind(**arrays, **header, diagnostics=diagnostics)

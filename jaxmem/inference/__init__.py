@@ -11,12 +11,17 @@ from jaxmem.inference.multiple import (
     jointly_adjusted,
 )
 from jaxmem.inference.pvalues import ALTERNATIVES, mid_pvalue, pvalue
+from jaxmem.inference.stopping import BesagClifford, Betting, Course, Rule
 
 __all__ = [
     "ALTERNATIVES",
     "CORRECTIONS",
     "JOINT",
     "SEPARATE",
+    "BesagClifford",
+    "Betting",
+    "Course",
+    "Rule",
     "adjusted",
     "check_reachable",
     "confidence_interval",

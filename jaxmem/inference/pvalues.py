@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from jaxmem.inputs import one_of
 
-__all__ = ["ALTERNATIVES", "check_level", "mid_pvalue", "pvalue", "tolerance"]
+__all__ = ["ALTERNATIVES", "check_defined", "check_level", "mid_pvalue", "pvalue", "tolerance"]
 
 ALTERNATIVES = ("greater", "less", "two-sided")
 
@@ -71,17 +71,24 @@ def _compared(
 ) -> tuple[int, int, int]:
     """How many permuted statistics lie above, on, and below the observed one."""
     one_of(alternative, ALTERNATIVES, "alternative")
-    if np.isnan(statistic) or np.isnan(null_distribution).any():
-        # NaN compares as smaller than anything: it would lower the p-value without a word.
-        raise ValueError(
-            f"the statistic is NaN under {np.isnan(np.append(null_distribution, statistic)).sum()} of "
-            f"{null_distribution.size + 1} labellings: it is not defined there, as where all rows to score have one "
-            "class. Use more rows, or another metric."
-        )
+    check_defined(np.append(null_distribution, statistic))
     nearby = float(tolerance(np.asarray(statistic), rounding))
     above = int(np.count_nonzero(null_distribution > statistic + nearby))
     below = int(np.count_nonzero(null_distribution < statistic - nearby))
     return above, null_distribution.size - above - below, below
+
+
+def check_defined(statistics: Float[np.ndarray, " labellings"]) -> None:
+    """Refuse a test whose statistic is NaN under some labelling.
+
+    Raises:
+        ValueError: NaN. It compares as smaller than anything, and would lower the p-value without a word.
+    """
+    if np.isnan(statistics).any():
+        raise ValueError(
+            f"the statistic is NaN under {np.isnan(statistics).sum()} of {statistics.size} labellings: it is not "
+            "defined there, as where all rows to score have one class. Use more rows, or another metric."
+        )
 
 
 def tolerance(statistics: np.ndarray, rounding: float) -> np.ndarray:
