@@ -2,7 +2,9 @@
 
 from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
 from jaxmem.compilation import enable_compilation_cache
+from jaxmem.effects import compare_memorization, perturbation_area
 from jaxmem.engine import permutation_test
+from jaxmem.examples import example_margins
 from jaxmem.family import permutation_tests
 from jaxmem.inference import BesagClifford, Betting
 from jaxmem.memorization import memorization_test, memorization_tests
@@ -29,10 +31,13 @@ __all__ = [
     "Ridge",
     "SharedStructure",
     "Softmax",
+    "compare_memorization",
     "enable_compilation_cache",
+    "example_margins",
     "load",
     "memorization_test",
     "memorization_tests",
     "permutation_test",
     "permutation_tests",
+    "perturbation_area",
 ]

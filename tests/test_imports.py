@@ -18,7 +18,7 @@ LEVELS = [
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits"},
     {"engine"},
-    {"family", "memorization", "similarity"},
+    {"family", "memorization", "similarity", "effects", "examples"},
     {FACE},
     {"data", "nets"},
     {"studies"},
@@ -26,7 +26,7 @@ LEVELS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room must not import although it lies below (or beside) it.
-ENGINE_AND_ABOVE = {"fits", "engine", "family", "memorization", "similarity", FACE}
+ENGINE_AND_ABOVE = {"fits", "engine", "family", "memorization", "similarity", "effects", "examples", FACE}
 FORBIDDEN = {"data": ENGINE_AND_ABOVE, "nets": ENGINE_AND_ABOVE, "plots": {"cli", "__main__"}}
 # Rooms that know JAX and NumPy only, and what else each may use inside its functions.
 CORE = {room for rooms in LEVELS[:5] for room in rooms}
@@ -36,6 +36,7 @@ WITHIN_FUNCTIONS = {
     "results": {"xarray", "pandas"},
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
+    "effects": {"scipy"},
 }
 
 

@@ -15,8 +15,8 @@ from helpers import blobs
 from scipy import stats
 
 import jaxmem as jm
-from jaxmem import results
 from jaxmem.permutations import shuffles
+from jaxmem.results import base as results
 
 X, y, X_val = blobs(30, 5, 3)
 NAMES = np.array(["ant", "bee", "elephant"])[y]

@@ -1,6 +1,12 @@
 """From null distributions to statements: p-values, how sure a number is, and many tests at once."""
 
-from jaxmem.inference.intervals import confidence_interval
+from jaxmem.inference.intervals import (
+    Estimate,
+    confidence_interval,
+    hierarchical_interval,
+    of_means,
+    quantile_interval,
+)
 from jaxmem.inference.multiple import (
     CORRECTIONS,
     JOINT,
@@ -10,8 +16,9 @@ from jaxmem.inference.multiple import (
     family_statistics,
     jointly_adjusted,
 )
-from jaxmem.inference.pvalues import ALTERNATIVES, mid_pvalue, pvalue
+from jaxmem.inference.pvalues import ALTERNATIVES, binomial_pvalue, check_level, mid_pvalue, pvalue
 from jaxmem.inference.stopping import BesagClifford, Betting, Course, Rule
+from jaxmem.inference.tails import TailFit, tail_pvalue
 
 __all__ = [
     "ALTERNATIVES",
@@ -21,12 +28,20 @@ __all__ = [
     "BesagClifford",
     "Betting",
     "Course",
+    "Estimate",
     "Rule",
+    "TailFit",
     "adjusted",
+    "binomial_pvalue",
+    "check_level",
     "check_reachable",
     "confidence_interval",
     "family_statistics",
+    "hierarchical_interval",
     "jointly_adjusted",
     "mid_pvalue",
+    "of_means",
     "pvalue",
+    "quantile_interval",
+    "tail_pvalue",
 ]

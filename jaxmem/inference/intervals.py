@@ -1,12 +1,43 @@
-"""How sure a number is that random permutations estimate.
+"""How sure a number is that random permutations estimate, or a few seeds.
 
-References: Clopper & Pearson (1934); Wilson (1927).
+Permutations are independent draws, and so are the pairs of scores of the same permutation; what is estimated from them
+is a mean, a quantile, or a smooth function of several means. The intervals say how far the number may lie from the one
+that all permutations would give, for these features. They say nothing of other networks, data or perturbations: that
+is what `hierarchical_interval` is for, over seeds.
+
+References: Clopper & Pearson (1934); Wilson (1927); Quenouille (1956) and Tukey (1958) for the jackknife; David &
+Nagaraja (2003), Order statistics; Davison & Hinkley (1997), Bootstrap methods, for hierarchical and studentised ones.
 """
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
 
 from jaxmem.inference.pvalues import check_level
 from jaxmem.inputs import one_of
 
-__all__ = ["confidence_interval"]
+__all__ = ["Estimate", "confidence_interval", "hierarchical_interval", "of_means", "quantile_interval"]
+
+
+class Estimate(NamedTuple):
+    """A number and its confidence interval.
+
+    Attributes:
+        value: the estimate.
+        low, high: ends of the interval.
+        standard_error: of the estimate, in its own units.
+    """
+
+    value: float
+    low: float
+    high: float
+    standard_error: float
+
+    def __format__(self, spec: str) -> str:
+        """The number and its interval, each in the given format."""
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
 def confidence_interval(
@@ -33,3 +64,99 @@ def confidence_interval(
         confidence_level, "exact" if method == "clopper-pearson" else "wilson"
     )
     return float(interval.low), float(interval.high)
+
+
+def of_means(
+    function: Callable[..., Any], values: Float[np.ndarray, "B k"], confidence_level: float = 0.95
+) -> Estimate:
+    """A smooth function of the means of k quantities that were measured together B times, by the jackknife.
+
+    Args:
+        function: of k numbers, or of k arrays of them elementwise.
+        values: the quantities under B independent permutations.
+        confidence_level: in (0, 1).
+
+    Raises:
+        ValueError: fewer than two permutations, or a level out of range.
+    """
+    check_level(confidence_level, "confidence_level")
+    B = len(values)
+    if B < 2:
+        raise ValueError(f"an interval takes at least 2 permutations, but there is {B}.")
+    from scipy import stats
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(function(*values.mean(axis=0)))
+        each = function(*((values.sum(axis=0) - values) / (B - 1)).T)
+        error = float(np.sqrt((B - 1) / B * ((each - each.mean()) ** 2).sum()))
+    reach = float(stats.t.ppf((1 + confidence_level) / 2, B - 1)) * error
+    return Estimate(value, value - reach, value + reach, error)
+
+
+def quantile_interval(values: Float[np.ndarray, " B"], q: float, confidence_level: float = 0.95) -> tuple[float, float]:
+    """Interval for the q-quantile of what the values were drawn from, between two of them; covers whatever that is.
+
+    Where there are too few values to bound a quantile so far out, the interval ends at infinity.
+
+    Raises:
+        ValueError: q or the level out of (0, 1).
+    """
+    check_level(q, "q")
+    check_level(confidence_level, "confidence_level")
+    from scipy import stats
+
+    # How many values lie below the quantile is binomial: fewer than `below` with probability at most half of what the
+    # level leaves, and `above` or more with at most the other half.
+    half = (1 - confidence_level) / 2
+    ordered = np.concatenate([[-np.inf], np.sort(values), [np.inf]])
+    below = int(stats.binom.ppf(half, len(values), q))
+    above = int(stats.binom.ppf(1 - half, len(values), q)) + 1
+    return float(ordered[below]), float(ordered[above])
+
+
+def hierarchical_interval(
+    values: Float[np.ndarray, "seeds draws"],
+    confidence_level: float = 0.95,
+    *,
+    n_resamples: int = 9_999,
+    seed: int = 0,
+) -> Estimate:
+    """Mean over networks of several seeds, each measured on several draws of the perturbation, by the bootstrap.
+
+    Seeds are drawn with replacement, and draws within each of them. The interval is studentised, for percentiles of
+    the means of five seeds are too short by far.
+
+    Args:
+        values: one number per seed and draw; give one column where there is one draw.
+        confidence_level: in (0, 1).
+        n_resamples: how many times to draw.
+        seed: of the drawing.
+
+    Returns:
+        The mean and its interval; infinite for fewer than four seeds or so, which say nothing of others.
+
+    Raises:
+        ValueError: a single seed, or a level out of range.
+    """
+    check_level(confidence_level, "confidence_level")
+    values = np.asarray(values, float)
+    if values.ndim != 2 or len(values) < 2:
+        raise ValueError(f"values must have shape (seeds, draws) with at least 2 seeds, but have {values.shape}.")
+    n_seeds, n_draws = values.shape
+    rng = np.random.default_rng(seed)
+    seeds = rng.integers(n_seeds, size=(n_resamples, n_seeds))
+    draws = rng.integers(n_draws, size=(n_resamples, n_seeds, n_draws))
+    mean, error = _mean_and_error(values.mean(axis=1))
+    means, errors = _mean_and_error(values[seeds[:, :, None], draws].mean(axis=2))
+    if error == 0:
+        return Estimate(float(mean), float(mean), float(mean), 0.0)
+    distance = means - mean
+    # All resampled seeds alike: infinitely far out, on whichever side.
+    pivots = np.where(errors > 0, distance / np.where(errors > 0, errors, 1), np.copysign(np.inf, distance))
+    half = (1 - confidence_level) / 2
+    low, high = np.quantile(pivots, [half, 1 - half], method="nearest")
+    return Estimate(float(mean), float(mean - high * error), float(mean - low * error), float(error))
+
+
+def _mean_and_error(per_seed: Float[np.ndarray, "... seeds"]) -> tuple[Any, Any]:
+    return per_seed.mean(axis=-1), per_seed.std(axis=-1, ddof=1) / np.sqrt(per_seed.shape[-1])

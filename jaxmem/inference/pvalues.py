@@ -3,12 +3,14 @@
 References: Phipson & Smyth (2010), Permutation p-values should never be zero; Lancaster (1961) for mid-p.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
 from jaxmem.inputs import one_of
 
-__all__ = ["ALTERNATIVES", "check_defined", "check_level", "mid_pvalue", "pvalue", "tolerance"]
+__all__ = ["ALTERNATIVES", "binomial_pvalue", "check_defined", "check_level", "mid_pvalue", "pvalue", "tolerance"]
 
 ALTERNATIVES = ("greater", "less", "two-sided")
 
@@ -58,6 +60,16 @@ def mid_pvalue(
     half = (1 + ties) / 2
     greater, less = ((side + half) / (1 + null_distribution.size) for side in (above, below))
     return _of_tails(greater, less, alternative)
+
+
+def binomial_pvalue(n_successes: Any, n_trials: Any, probability: float) -> Any:
+    """p-value of so many successes or more in independent trials that succeed with at most this probability.
+
+    Half a chance makes it the sign test. Arrays are taken elementwise.
+    """
+    from scipy import stats
+
+    return stats.binom.sf(np.asarray(n_successes) - 1, n_trials, probability)
 
 
 def _of_tails(greater: float, less: float, alternative: str) -> float:

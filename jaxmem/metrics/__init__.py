@@ -34,11 +34,22 @@ import jax
 import jax.numpy as jnp
 
 from jaxmem.inputs import one_of
-from jaxmem.metrics.additive import accuracy, balanced_accuracy, margin, neg_brier_score, neg_log_loss, r2
+from jaxmem.metrics.additive import accuracy, balanced_accuracy, margin, margins, neg_brier_score, neg_log_loss, r2
 from jaxmem.metrics.base import SCALES, Metric, check, correct, predictions, scores_for
 from jaxmem.metrics.ranking import average_precision, roc_auc, roc_auc_ovo, roc_auc_ovr
 
-__all__ = ["METRICS", "SCALES", "Metric", "accuracy", "check", "correct", "metric_by_name", "predictions", "scores_for"]
+__all__ = [
+    "METRICS",
+    "SCALES",
+    "Metric",
+    "accuracy",
+    "check",
+    "correct",
+    "margins",
+    "metric_by_name",
+    "predictions",
+    "scores_for",
+]
 
 METRICS = {
     metric.name: metric

@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.metrics.base import Metric, correct, indicators
 
-__all__ = ["accuracy", "balanced_accuracy", "margin", "neg_brier_score", "neg_log_loss", "r2"]
+__all__ = ["accuracy", "balanced_accuracy", "margin", "margins", "neg_brier_score", "neg_log_loss", "r2"]
 
 
 def _n_correct(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Int[Array, ""]:
@@ -61,12 +61,17 @@ def _negative_brier(probabilities: Float[Array, "m C"], labels: Integer[Array, "
     return -errors / 2 if probabilities.shape[1] == 2 else -errors
 
 
-def _margins(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Float[Array, ""]:
+def margins(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Float[Array, " m"]:
+    """Score of every row's label minus the best score of another one."""
     own = indicators(labels, scores.shape[1])
     # Not by a sum over the classes: a class that no row was fitted to may score minus infinity.
     of_own = jnp.where(own, scores, -jnp.inf).max(axis=1)
     of_others = jnp.where(own, -jnp.inf, scores).max(axis=1)
-    return (of_own - of_others).sum()
+    return of_own - of_others
+
+
+def _total_margin(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Float[Array, ""]:
+    return margins(scores, labels).sum()
 
 
 class _Regression(NamedTuple):
@@ -93,5 +98,5 @@ accuracy = Metric("accuracy", _n_correct, _mean, counts=True, needs="prediction"
 balanced_accuracy = Metric("balanced_accuracy", _n_correct_per_class, _mean_recall, counts=True, needs="prediction")
 neg_log_loss = Metric("neg_log_loss", _log_likelihood, _mean, needs="probabilities")
 neg_brier_score = Metric("neg_brier_score", _negative_brier, _mean, needs="probabilities")
-margin = Metric("margin", _margins, _mean)
+margin = Metric("margin", _total_margin, _mean)
 r2 = Metric("r2", _regression, _explained, needs="indicators")

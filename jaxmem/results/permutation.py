@@ -1,105 +1,33 @@
-"""What the tests return: plain frozen records of arrays, which save to one file and load without running any code."""
+"""Results of `permutation_test` and `permutation_tests`."""
 
-import json
-import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, Key
+from jaxtyping import Float
 
-from jaxmem.inference import BesagClifford, Betting, Rule, confidence_interval, mid_pvalue, pvalue
+from jaxmem.inference import (
+    Rule,
+    TailFit,
+    confidence_interval,
+    mid_pvalue,
+    of_means,
+    pvalue,
+    quantile_interval,
+    tail_pvalue,
+)
 from jaxmem.inputs import as_number
-from jaxmem.permutations import Stream, plan
+from jaxmem.results.base import Result
 
 if TYPE_CHECKING:
     import pandas
-    import xarray
 
-__all__ = ["MemorizationTest", "PermutationTest", "PermutationTests", "as_saved", "key_fields", "load"]
-
-FORMAT = 1
+__all__ = ["PermutationTest", "PermutationTests"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Result:
-    """What every result knows of how it came about.
-
-    Attributes:
-        classifier: the shallow classifier, as it prints.
-        y: codes of the observed labels, shape (n,): positions in `classes`.
-        classes: the sorted classes, shape (C,).
-        key_data: the raw data of the JAX key beneath the permutations.
-        key_impl: the kind of key, as JAX names it.
-        scheme: "free", "within" or "whole".
-        blocks: the block of each row, shape (n,); None for the free scheme.
-        n_permutations: how many permutations were asked for.
-        exact: whether the null holds every distinct labelling once; there are then no more than `n_permutations`.
-        diagnostics: what an iterative classifier says of its fits, by name ("converged", ...); shape (B + 1,), the
-            observed fit first. Empty for classifiers in closed form.
-    """
-
-    classifier: str
-    y: Integer[np.ndarray, " n"]
-    classes: np.ndarray
-    key_data: Integer[np.ndarray, " words"]
-    key_impl: str
-    n_permutations: int
-    scheme: str = "free"
-    blocks: np.ndarray | None = None
-    exact: bool = False
-    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def labels(self, index: int) -> np.ndarray:
-        """Labels under permutation number `index`, shape (n,); index 0 is the observed labelling.
-
-        `null_distribution[b - 1]` belongs to `labels(b)`.
-        """
-        if index < 0:
-            raise ValueError(f"index must be >= 0 (0 is the observed labelling), but is {index}.")
-        key = jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_impl)
-        stream, _, _ = plan(key, self.y, scheme=self.scheme, blocks=self.blocks, n_permutations=self.n_permutations)
-        return self.classes[np.asarray(_labels(stream, jnp.asarray(self.y), index))]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the result to `path` as an .npz archive; all of it or nothing."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "up_to"}
-        diagnostics = values.pop("diagnostics")
-        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        arrays |= {_DIAGNOSTIC + name: value for name, value in diagnostics.items()}
-        rest = {name: value for name, value in values.items() if name not in arrays}
-        if (rule := rest.get("stopping")) is not None:
-            rest["stopping"] = {"rule": type(rule).__name__, **asdict(rule)}
-        header = json.dumps({"jaxmem": FORMAT, "type": type(self).__name__, **rest})
-        path = Path(path)
-        # Under a name of its own until it is whole; opened plainly, for a file as readable as any other.
-        workshop = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
-            with open(workshop, "xb") as file:
-                np.savez(file, **{_HEADER: np.array(header)}, **arrays)  # pyright: ignore[reportArgumentType]
-                file.flush()
-                os.fsync(file.fileno())
-            workshop.replace(path)
-        except BaseException:
-            workshop.unlink(missing_ok=True)
-            raise
-
-
-@jax.jit
-def _labels(stream: Stream, y: Array, index: Any) -> Array:
-    return stream.labels(y, index)
-
-
-_HEADER = "__jaxmem__"
-_DIAGNOSTIC = "diagnostics/"
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class PermutationTest(_Result):
+class PermutationTest(Result):
     """Result of `permutation_test`.
 
     Attributes:
@@ -193,6 +121,47 @@ class PermutationTest(_Result):
         """
         return self._each(_zscore)
 
+    @property
+    def selectivity(self) -> float | Float[np.ndarray, " k"]:
+        """Effect size: the statistic minus the mean on random labels, the control task of Hewitt & Liang (2019)."""
+        return self._each(lambda s, null: s - null.mean())
+
+    def null_interval(self, q: float | None = None, confidence_level: float = 0.95) -> tuple[Any, Any]:
+        """Interval for the mean, or the q-quantile, of the null that all permutations would give.
+
+        Args:
+            q: in (0, 1), 0.95 for the score to beat at level 0.05; None: the mean.
+            confidence_level: in (0, 1).
+
+        Raises:
+            ValueError: a stopping rule chose the number of permutations, or an argument is out of range.
+        """
+        self._check_fixed("null_interval")
+
+        def interval(null: np.ndarray) -> tuple[float, float]:
+            if self.exact:
+                point = float(null.mean() if q is None else np.quantile(null, q))
+                return point, point
+            if q is not None:
+                return quantile_interval(null, q, confidence_level)
+            mean = of_means(lambda m: m, null[:, None], confidence_level)
+            return mean.low, mean.high
+
+        return self._each(lambda _, null: interval(null)[0]), self._each(lambda _, null: interval(null)[1])
+
+    def tail_pvalue(self) -> TailFit:
+        """p-value from a generalised Pareto distribution fitted to the null's tail: for p-values below 1 / (B + 1).
+
+        An estimate, and not exact; see `jaxmem.inference.tail_pvalue` for when it is the counted p-value instead.
+
+        Raises:
+            ValueError: a stopping rule chose the number of permutations, or there are several scores.
+        """
+        self._check_fixed("tail_pvalue")
+        if np.ndim(self.statistic):
+            raise ValueError("tail_pvalue is of one score: give the classifier one value per hyperparameter.")
+        return tail_pvalue(float(self.statistic), self.null_distribution, self.alternative, rounding=self.rounding)
+
     def confidence_interval(
         self, confidence_level: float = 0.95, method: str = "clopper-pearson"
     ) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
@@ -244,7 +213,7 @@ class PermutationTest(_Result):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class PermutationTests(_Result):
+class PermutationTests(Result):
     """Result of `permutation_tests`: a family of tests of the same labels under the same permutations.
 
     Attributes:
@@ -313,123 +282,6 @@ class PermutationTests(_Result):
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class MemorizationTest(_Result):
-    """Result of `memorization_test`: one fit per permutation, scored three ways (accuracy).
-
-    Attributes:
-        statistic: accuracy of the observed fit on the perturbed copies, with the labels of their sources.
-        null_distribution: the paired null: permutation b fitted, and scored with the same permutation; shape (B,).
-        chance_distribution: the broken null: the same fits scored with an independent shuffle; shape (B,).
-        test_statistic: accuracy of the observed fit on the independent test rows; None without them.
-        test_null_distribution: the shuffled fits on the true labels of the test rows; shape (B,) or None.
-        example_scores: share of the permutations in which a copy's shuffled label was recovered, per row; shape (m,).
-        learning_pvalue: p-value of the observed score within the paired null.
-    """
-
-    statistic: float
-    null_distribution: Float[np.ndarray, " B"]
-    chance_distribution: Float[np.ndarray, " B"]
-    test_statistic: float | None
-    test_null_distribution: Float[np.ndarray, " B"] | None
-    example_scores: Float[np.ndarray, " m"]
-    learning_pvalue: float
-
-    @property
-    def chance(self) -> float:
-        """Chance as measured: mean of the broken null."""
-        return float(self.chance_distribution.mean())
-
-    @property
-    def memorization(self) -> float:
-        """Memorization index `(m - c) / (1 - c)`: how far the paired null's mean m lies from chance c towards perfect.
-
-        An untrained network and the raw inputs have one above zero too: compare with theirs. NaN where chance is
-        perfect, which takes very few rows and permutations.
-        """
-        chance = self.chance
-        return float(self.null_distribution.mean() - chance) / (1 - chance) if chance < 1 else float("nan")
-
-    @property
-    def learning(self) -> float:
-        """Learning index `(s - m) / (1 - m)`: how far the score s lies from the paired null's mean m to perfect.
-
-        NaN where the paired null is perfect: nothing is left to learn beyond what is memorized.
-        """
-        null = float(self.null_distribution.mean())
-        return (self.statistic - null) / (1 - null) if null < 1 else float("nan")
-
-    def __repr__(self) -> str:
-        """The numbers that one looks for, in a short block."""
-        null, test = self.null_distribution, ""
-        if self.test_statistic is not None:
-            test = f"   independent test {self.test_statistic:.4f}"
-        return (
-            f"MemorizationTest({self.classifier}, accuracy)\n"
-            f"  observed {self.statistic:.4f}   paired null {null.mean():.4f} ± {null.std():.4f} (B = {null.size})   "
-            f"chance {self.chance:.4f}{test}\n"
-            f"  learning index {self.learning:.3f} (p = {self.learning_pvalue:.4g})   "
-            f"memorization index {self.memorization:.3f}"
-        )
-
-    def to_dataset(self) -> "xarray.Dataset":
-        """The numbers as an `xarray.Dataset`; dimensions: permutation (1 .. B), example (rows of copies)."""
-        import xarray
-
-        values = {
-            "observed": ((), self.statistic),
-            "paired_null": ("permutation", self.null_distribution),
-            "broken_null": ("permutation", self.chance_distribution),
-            "learning": ((), self.learning),
-            "memorization": ((), self.memorization),
-            "learning_pvalue": ((), self.learning_pvalue),
-            "example_scores": ("example", self.example_scores),
-        }
-        if self.test_statistic is not None:
-            values["test_observed"] = ((), self.test_statistic)
-            values["test_null"] = ("permutation", self.test_null_distribution)
-        return xarray.Dataset(values, {"permutation": np.arange(1, self.null_distribution.size + 1)})
-
-
 def _zscore(statistic: float, null: Float[np.ndarray, " B"]) -> float:
     # A constant null may have a standard deviation of rounding errors.
     return float((statistic - null.mean()) / null.std()) if np.ptp(null) > 0 else float("nan")
-
-
-def load(path: str | os.PathLike) -> Any:
-    """Read a result that `save` wrote; no code in the file is run.
-
-    Raises:
-        ValueError: not such a file, or one of a newer version of jaxmem.
-    """
-    types = {kind.__name__: kind for kind in (PermutationTest, PermutationTests, MemorizationTest)}
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-            header = json.loads(str(arrays.pop(_HEADER)))
-            version = header.pop("jaxmem")
-            if version <= FORMAT:
-                kind = types[header.pop("type")]
-                if (rule := header.get("stopping")) is not None:
-                    rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
-                    header["stopping"] = rules[rule.pop("rule")](**rule)
-                names = [name for name in arrays if name.startswith(_DIAGNOSTIC)]
-                diagnostics = {name.removeprefix(_DIAGNOSTIC): arrays.pop(name) for name in names}
-                return kind(**arrays, **header, diagnostics=diagnostics)
-        except Exception as error:
-            raise ValueError(f"{path} is no result that jaxmem saved: {error!r}.") from error
-    raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
-
-
-def key_fields(key: Key[Array, ""]) -> dict[str, Any]:
-    """A key as the fields of a result that keep it."""
-    return {"key_data": np.asarray(jax.random.key_data(key)), "key_impl": str(jax.random.key_impl(key))}
-
-
-def as_saved(blocks: Any) -> np.ndarray | None:
-    """Blocks as a result keeps them: as strings where they are objects, for it must load without unpickling."""
-    if blocks is None:
-        return None
-    blocks = np.asarray(blocks)
-    return blocks.astype(str) if blocks.dtype == object else blocks

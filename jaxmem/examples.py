@@ -1,0 +1,65 @@
+"""Scores of single rows: which ones a fit of the observed labels finds doubtful.
+
+The permutation tests say how often a row's *shuffled* label is recovered (`example_scores`): how much the features
+give the row away, whatever its label. The margins here belong to the *observed* labels: a row whose own label scores
+far below another is wrongly labelled, or hard. On rows that the fit has not seen (`jm.KFold`) a wrong label is least
+able to defend itself.
+
+References: Crammer & Singer (2001) for the margin; Northcutt, Jiang & Chuang (2021), Confident learning, for finding
+wrong labels by scores on unseen rows.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from jaxmem.classifiers import Classifier, as_classifier
+from jaxmem.inputs import as_features, as_labels
+from jaxmem.metrics import margins
+from jaxmem.validation import Design
+
+__all__ = ["example_margins"]
+
+
+def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> Float[np.ndarray, " m"]:
+    """Score of every row's own label minus the best score of another label, by fits of the observed labels.
+
+    Args:
+        classifier: as in `jm.permutation_test`.
+        X: features of the training rows, shape (n, d).
+        y: their labels, shape (n,).
+        validation: which rows to score. Copies have the labels of their sources.
+
+    Returns:
+        Margins in the units of the classifier's scores, shape (m,), negative where another label is preferred. In the
+        order of the copies or independent rows; for `jm.KFold` in the order of the training rows.
+
+    Raises:
+        ValueError: on any input that cannot be fitted as it is.
+    """
+    labels, X, classifier = as_labels(y), as_features(X), as_classifier(classifier)
+    if len(X) != len(labels.codes):
+        raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
+    n_classes = len(labels.classes)
+    parts = validation.parts(X, labels)
+    values = []
+    for part in parts:
+        rows, codes = (X, labels.codes) if part.train is None else (X[part.train], labels.codes[part.train])
+        if isinstance(classifier, Classifier):
+            state = classifier.prepare(rows, n_classes)
+            params = jax.jit(classifier.fit)(state, codes)
+            scores = classifier.decision(state, params, classifier.rows(state, part.rows))
+        else:
+            fit = np.asarray(rows), np.asarray(codes), [np.asarray(part.rows)]
+            ((scores,),) = classifier.refit([fit], n_classes, "decision")
+        own = part.own if part.own is not None else labels.codes if part.source is None else labels.codes[part.source]
+        values.append(np.asarray(margins(jnp.asarray(scores), own)))
+    if len(parts) == 1:
+        return values[0]
+    by_row = np.empty(len(X))
+    for part, some in zip(parts, values, strict=True):
+        by_row[part.source] = some
+    return by_row

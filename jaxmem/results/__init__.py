@@ -1,0 +1,17 @@
+"""What the tests return: plain frozen records of arrays, which save to one file and load without running any code."""
+
+from jaxmem.results.base import as_saved, key_fields
+from jaxmem.results.files import load
+from jaxmem.results.memorization import MemorizationTest, Verdict, memorization_index
+from jaxmem.results.permutation import PermutationTest, PermutationTests
+
+__all__ = [
+    "MemorizationTest",
+    "PermutationTest",
+    "PermutationTests",
+    "Verdict",
+    "as_saved",
+    "key_fields",
+    "load",
+    "memorization_index",
+]

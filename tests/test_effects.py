@@ -1,0 +1,243 @@
+"""Differences between memorization tests, areas under perturbation curves, verdicts and memorized examples."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import blobs
+from scipy import stats
+
+import jaxmem as jm
+from jaxmem.results import memorization_index
+
+X, y, X_val = blobs(40, 6, 3, separation=0.7)
+SHARED = jm.SharedStructure(X_val)
+
+
+def result(paired, broken, statistic=0.9, **changes):
+    """A test with the given nulls: what is inferred depends on nothing else."""
+    template = jm.memorization_test(jm.Ridge(), X, y, SHARED, n_permutations=3)
+    values = {
+        "n_permutations": len(paired),
+        "null_distribution": np.asarray(paired, float),
+        "chance_distribution": np.asarray(broken, float),
+        "statistic": statistic,
+        "learning_pvalue": (1 + (np.asarray(paired) >= statistic).sum()) / (1 + len(paired)),
+    }
+    return replace(template, **values | changes)
+
+
+# --- Estimates and the test of memorization ---------------------------------------------------------------------
+
+
+def test_estimates_are_the_indices_with_an_interval():
+    test = jm.memorization_test(jm.KNeighbors(1), X, y, SHARED, n_permutations=99)
+    for quantity, value in {
+        "memorization": test.memorization,
+        "learning": test.learning,
+        "chance": test.chance,
+        "null": test.null_distribution.mean(),
+        "selectivity": test.statistic - test.null_distribution.mean(),
+    }.items():
+        estimate = test.estimate(quantity)
+        assert estimate.value == pytest.approx(value)
+        assert estimate.low < value < estimate.high
+        assert test.estimate(quantity, 0.5).low > estimate.low
+
+
+def test_an_enumeration_leaves_only_the_broken_labels_to_chance():
+    few, copies = X[:6], jm.SharedStructure(X_val[:6])
+    test = jm.memorization_test(jm.Ridge(), few, np.arange(6) % 2, copies)
+    assert test.exact
+    assert test.estimate("learning").low == test.estimate("learning").high == pytest.approx(test.learning)
+    assert test.estimate("memorization").low < test.estimate("memorization").high
+    with pytest.raises(ValueError, match="every labelling was taken once"):
+        _ = test.example_pvalues
+
+
+def test_memorization_is_tested_by_the_signs_of_pairs():
+    test = result([0.5, 0.4, 0.3, 0.3, 0.1], [0.1, 0.1, 0.1, 0.3, 0.3])  # three above, one tie, one below
+    assert test.memorization_pvalue == pytest.approx(stats.binomtest(3, 4, alternative="greater").pvalue)
+    assert result([0.1, 0.1], [0.1, 0.1]).memorization_pvalue == 1
+
+
+@pytest.mark.parametrize("classifier", [jm.Ridge(), jm.KNeighbors(1)], ids=repr)
+def test_copies_that_share_nothing_are_not_called_memorized(classifier):
+    """Type I error of the sign test over data sets whose copies are those of other rows."""
+    rejected = 0
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        features, copies = rng.normal(size=(2, 40, 3))
+        test = jm.memorization_test(
+            classifier, features, np.arange(40) % 2, jm.SharedStructure(copies), n_permutations=39, key=seed
+        )
+        rejected += test.memorization_pvalue <= 0.05
+    # Features and copies are fixed in each test, and line up by chance a little: hence a little more than 0.05.
+    assert rejected <= stats.binom.ppf(0.995, 120, 0.15)
+
+
+def test_exchangeable_pairs_are_rejected_at_the_level():
+    pairs = np.random.default_rng(1).normal(size=(2_000, 2, 49))
+    template = result([0.1, 0.2], [0.2, 0.1])
+    pvalues = [
+        replace(template, null_distribution=one[0], chance_distribution=one[1]).memorization_pvalue for one in pairs
+    ]
+    for alpha in (0.01, 0.05, 0.1):
+        assert (np.array(pvalues) <= alpha).sum() <= stats.binom.ppf(0.995, 2_000, alpha)
+    assert (np.array(pvalues) <= 0.1).mean() > 0.04
+
+
+# --- The verdict ------------------------------------------------------------------------------------------------
+
+CHANCE = np.tile([0.1, 0.12, 0.08], 33)
+
+
+@pytest.mark.parametrize(
+    ("paired", "statistic", "learning", "memorization", "words"),
+    [
+        (CHANCE + 0.3, 0.9, True, True, ("Both learning and memorization", "not generalization", "untrained")),
+        (CHANCE[::-1], 0.9, True, False, ("Learning, and no memorization that shows", "see more")),
+        (CHANCE + 0.3, 0.4, False, True, ("Memorization, and no learning that shows", "untrained", "see more")),
+        (CHANCE[::-1], 0.1, False, False, ("Neither learning nor memorization that shows", "see more")),
+    ],
+)
+def test_the_verdict_says_which_of_four_holds(paired, statistic, learning, memorization, words):
+    verdict = result(paired, CHANCE, statistic).verdict()
+    assert (verdict.learning, verdict.memorization) == (learning, memorization)
+    assert all(each in str(verdict) for each in (*words, "at level 0.05", "Ridge"))
+    assert ("untrained" in str(verdict)) == memorization and ("see more" in str(verdict)) == (
+        not (learning and memorization)
+    )
+
+
+def test_the_verdict_adjusts_for_there_being_two():
+    # p = 0.04 for learning, and 1 for memorization: twice 0.04 is above the level.
+    paired = np.r_[1.0, np.full(48, 0.1)]
+    test = result(paired, np.full(49, 0.1), 0.9)
+    assert test.learning_pvalue == 0.04 and not test.verdict(0.05).learning and test.verdict(0.08).learning
+    with pytest.raises(ValueError, match="alpha must lie"):
+        test.verdict(1.0)
+
+
+def test_a_perfect_null_leaves_nothing_to_learn_and_the_verdict_says_so():
+    verdict = result(np.ones(99), CHANCE, 1.0).verdict()
+    assert "nothing is left that learning could add" in str(verdict) and "nan" in str(verdict)
+
+
+# --- Comparisons ------------------------------------------------------------------------------------------------
+
+
+def test_what_two_tests_share_cancels_in_their_difference():
+    noise = 0.05 * np.random.default_rng(2).normal(size=999)
+    own = 0.001 * np.random.default_rng(3).normal(size=(2, 999))
+    first, second = result(0.41 + noise + own[0], 0.1 + 0 * noise), result(0.40 + noise + own[1], 0.1 + 0 * noise)
+    compared = jm.compare_memorization(first, second)
+    assert compared.difference == pytest.approx(first.memorization - second.memorization)
+    assert compared.low < 0.01 / 0.9 < compared.high
+    assert compared.pvalue < 1e-6
+    # Either index alone is known a hundred times less well than the difference.
+    assert first.estimate("memorization").standard_error > 20 * (compared.high - compared.low) / 4
+    swapped = jm.compare_memorization(second, first)
+    assert swapped.difference == -compared.difference and swapped.pvalue == compared.pvalue
+
+
+def test_equal_tests_do_not_differ():
+    test = result([0.3, 0.4, 0.2], [0.1, 0.1, 0.2])
+    assert jm.compare_memorization(test, test) == (0, 0, 0, 1)
+
+
+def test_comparisons_hold_their_level():
+    draws = np.random.default_rng(4).normal(0.3, 0.05, size=(1_000, 4, 99))
+    template = result([0.1, 0.2], [0.2, 0.1])
+    tests = [
+        [replace(template, null_distribution=one[k], chance_distribution=one[k + 1] - 0.2) for k in (0, 2)]
+        for one in draws
+    ]
+    compared = [jm.compare_memorization(*pair) for pair in tests]
+    rejected = sum(c.pvalue <= 0.05 for c in compared)
+    assert stats.binom.ppf(1e-3, 1_000, 0.05) <= rejected <= stats.binom.ppf(0.999, 1_000, 0.05)
+    assert all((c.pvalue <= 0.05) == (not c.low <= 0 <= c.high) for c in compared)
+
+
+def test_a_stronger_perturbation_leaves_less_to_recover():
+    noise = np.random.default_rng(5).normal(size=X.shape)
+    strengths = {sd: jm.SharedStructure(X + sd * noise) for sd in (0.1, 0.5, 2.0)}
+    tests = jm.memorization_tests(jm.KNeighbors(1), X, y, {str(sd): v for sd, v in strengths.items()})
+    curve = {sd: tests[str(sd)] for sd in strengths}
+    less = jm.compare_memorization(curve[2.0], curve[0.1])
+    assert less.high < 0 and less.pvalue < 1e-6
+    heights = [curve[sd].memorization for sd in (0.1, 0.5, 2.0)]
+    area = jm.perturbation_area(dict(reversed(curve.items())))
+    assert area.value == pytest.approx(np.trapezoid(heights, [0.1, 0.5, 2.0]) / 1.9)
+    assert area.low < area.value < area.high and heights[2] < area.value < heights[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"), [({"y": (y + 1) % 3}, "y"), ({"key_data": np.array([0, 9], np.uint32)}, "key_data")]
+)
+def test_tests_of_other_permutations_are_not_compared(change, name):
+    test = jm.memorization_test(jm.Ridge(), X, y, SHARED, n_permutations=3)
+    with pytest.raises(ValueError, match=f"differ in `{name}`"):
+        jm.compare_memorization(test, replace(test, **change))
+    with pytest.raises(ValueError, match="n_permutations"):
+        jm.perturbation_area({1.0: test, 2.0: jm.memorization_test(jm.Ridge(), X, y, SHARED, n_permutations=4)})
+    with pytest.raises(ValueError, match="at least 2 strengths"):
+        jm.perturbation_area({1.0: test})
+
+
+# --- Single rows ------------------------------------------------------------------------------------------------
+
+
+def test_memorized_examples_are_those_whose_copies_find_them():
+    """Half of the copies lie on their sources, half anywhere: 1-NN recovers the labels of the first half."""
+    near = np.arange(40) < 20
+    anywhere = np.random.default_rng(6).normal(size=X.shape)
+    test = jm.memorization_test(
+        jm.KNeighbors(1), X, y, jm.SharedStructure(np.where(near[:, None], X, anywhere)), n_permutations=199
+    )
+    assert (test.example_scores[near] == 1).all()
+    memorized = test.memorized_examples()
+    assert memorized[near].all() and memorized[~near].mean() < 0.2
+    table = test.examples()
+    assert set(table.index[:20]) >= set(np.flatnonzero(near)[:1]) and (table["rank"] == np.arange(1, 41)).all()
+    assert (np.diff(table["example_score"]) <= 0).all() and table["pvalue_adjusted"].iloc[0] < 1e-6
+    assert (table["pvalue_adjusted"].to_numpy() >= table["pvalue"].to_numpy()).all()
+
+
+def test_example_pvalues_are_binomial_and_conservative():
+    test = jm.memorization_test(jm.KNeighbors(1), X, y, jm.SharedStructure(X_val[::-1]), n_permutations=199)
+    k = np.rint(test.example_scores * 199).astype(int)
+    largest = np.bincount(y).max() / len(y)
+    expected = [stats.binomtest(int(each), 199, largest, alternative="greater").pvalue for each in k]
+    np.testing.assert_allclose(test.example_pvalues, expected)
+    with pytest.raises(ValueError, match="alpha must lie"):
+        test.memorized_examples(0.0)
+
+
+def test_margins_point_at_wrong_labels():
+    rows, labels, _ = blobs(90, 5, 3, separation=3.0)
+    wrong = np.arange(90) % 10 == 0
+    noisy = np.where(wrong, (labels + 1) % 3, labels)
+    for design in (jm.KFold(5), jm.KFold(5, stratified=True), jm.Resubstitution()):
+        margins = jm.example_margins(jm.LDA(), rows, noisy, validation=design)
+        assert margins.shape == (90,) and margins[wrong].max() < np.quantile(margins[~wrong], 0.1)
+
+
+def test_margins_equal_their_definition_and_scikit_learns():
+    from sklearn.linear_model import RidgeClassifier
+
+    ours = jm.example_margins(jm.Ridge(), X, y, validation=SHARED)
+    scores = RidgeClassifier().fit(X, y).decision_function(X_val)
+    own = scores[np.arange(len(y)), y]
+    scores[np.arange(len(y)), y] = -np.inf
+    np.testing.assert_allclose(2 * ours, own - scores.max(axis=1), atol=1e-4)  # Indicators are -1 and 1 there.
+    theirs = jm.example_margins(RidgeClassifier(), X, y, validation=SHARED)
+    np.testing.assert_allclose(theirs, 2 * ours, atol=1e-4)
+    independent = jm.example_margins(jm.Ridge(), X, y, validation=jm.Holdout(X_val, y))
+    np.testing.assert_array_equal(independent, ours)
+    with pytest.raises(ValueError, match="one label per row"):
+        jm.example_margins(jm.Ridge(), X[:-1], y, validation=SHARED)
+
+
+def test_the_index_is_one_formula():
+    assert memorization_index(0.55, 0.1) == pytest.approx(0.5)
