@@ -148,7 +148,7 @@ class MemorizationTest(Result):
             (False, False): "Neither learning nor memorization that shows",
         }[learns, memorizes]
         lines = [
-            f"{what}, to {self.classifier}, at level {alpha:g} for the two together.",
+            f"{what}, as {self.classifier} sees it, at level {alpha:g} for the two together.",
             f"Learning index {self.estimate('learning'):.3f}, p = {self.learning_pvalue:.2g}; memorization index "
             f"{self.estimate('memorization'):.3f}, p = {self.memorization_pvalue:.2g}.",
         ]
