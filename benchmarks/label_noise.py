@@ -21,7 +21,7 @@ _EPOCHS = (1, 5, 40)
 
 
 def areas(n: int = 4_000, share: float = 0.1, n_permutations: int = 999, seed: int = 0) -> dict[str, Any]:
-    """Of every score, at an early epoch and when the network has learnt the wrong labels by heart; and of raw pixels."""
+    """Of every score: on raw pixels, early in training, and when the network has learnt the wrong labels by heart."""
     digits = load("digits")
     images, true = digits.X_train[:n], np.asarray(digits.y_train[:n])
     rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def _areas(X: np.ndarray, X_val: np.ndarray, given: np.ndarray, wrong: np.ndarra
 
 
 def _confident_learning(X: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
-    """Cleanlab's label quality, of probabilities that logistic regression gives to unseen rows; where it is installed."""
+    """Cleanlab's label quality, where it is installed, of logistic regression's probabilities on unseen rows."""
     try:
         from cleanlab.rank import get_label_quality_scores
     except ImportError:

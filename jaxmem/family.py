@@ -19,8 +19,9 @@ from jaxmem.inference import (
     adjusted,
     check_reachable,
     family_statistics,
-    jointly_adjusted,
     pvalue,
+    single_step,
+    step_down,
 )
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, metric_by_name
@@ -47,6 +48,7 @@ def permutation_tests(
     key: Any = 0,
     batch_size: int | None = None,
     precision: str = "float32",
+    keep_null: bool = True,
     progress: bool = True,
 ) -> PermutationTests:
     """Run a family of permutation tests on the same labels and the same permutations, and adjust their p-values.
@@ -63,10 +65,12 @@ def permutation_tests(
         alpha: the level that `rejected` is about. A family in which nothing could be rejected at it is refused.
         scheme, blocks, metric, alternative, n_permutations, key, batch_size, precision, progress: as in
             `permutation_test`.
+        keep_null: keep the scores of all tests under all permutations, which take 8 bytes times tests times B. Without,
+            only their maxima, means and standard deviations are kept, and memory does not grow with the family (but
+            for "maxT-stepdown", which needs them all for a moment).
 
     Returns:
-        Statistics, p-values and adjusted p-values by name, and the scores of all tests under all permutations: they
-        take 8 bytes times tests times B, and a few times that while the joint corrections are computed.
+        Statistics, p-values, adjusted p-values and effect sizes by name, and the null distributions if kept.
 
     Raises:
         ValueError: on any input that cannot be tested as it is, a correction that so few permutations cannot reach
@@ -91,22 +95,36 @@ def permutation_tests(
         "precision": precision,
         "progress": progress,
     }
-    rows, diagnostics, rounding = {}, [], 0.0
+    rounding = max(rounding_of(metric, as_features(X).dtype) for X, _ in features)
+    comparing = {"studentize": studentize, "rounding": rounding}
+    number = {name: position for position, name in enumerate(tests)}
+    statistic, separate, means, spreads, observed = np.empty((5, len(tests)))
+    all_scores = np.empty((len(tests), planned.n_permutations + 1)) if keep_null else None
+    # Step-down starts with the smallest statistic, which is not known before the last test.
+    all_statistics = np.empty((len(tests), planned.n_permutations + 1)) if correction == "maxT-stepdown" else None
+    largest = np.full(planned.n_permutations + 1, -np.inf)
+    diagnostics = []
     for X, designs in features:
         scored = score_permutations(classifier, X, labels, designs, **options)
-        rows |= {name: _one_column(name, scores.paired) for name, scores in scored.views.items()}
         diagnostics.append(scored.diagnostics)
-        rounding = max(rounding, rounding_of(metric, X.dtype))
-    scores = np.stack([rows[name] for name in tests])
-    separate = np.array([pvalue(row[0], row[1:], alternative, rounding=rounding) for row in scores])
-    null_max = None
-    if correction in JOINT:
-        statistics = family_statistics(scores, alternative, correction, studentize=studentize, rounding=rounding)
-        joint, largest = jointly_adjusted(statistics, correction, rounding=rounding)
-        # Where two-sided p-values count the smaller tail, the larger of the two is meant.
-        adjusted_pvalues, null_max = np.maximum(joint, separate), largest[1:]
-    else:
+        for name, scores in scored.views.items():
+            row, at = _one_column(name, scores.paired), number[name]
+            statistic[at], means[at] = row[0], row[1:].mean()
+            spreads[at] = row[1:].std() if np.ptp(row[1:]) > 0 else 0  # And not of rounding errors.
+            separate[at] = pvalue(row[0], row[1:], alternative, rounding=rounding)
+            if all_scores is not None:
+                all_scores[at] = row
+            if correction in JOINT:
+                (comparable,) = family_statistics(row[None], alternative, correction, **comparing)
+                largest, observed[at] = np.maximum(largest, comparable), comparable[0]
+                if all_statistics is not None:
+                    all_statistics[at] = comparable
+    if correction not in JOINT:
         adjusted_pvalues = adjusted(separate, correction)
+    elif all_statistics is not None:
+        adjusted_pvalues = step_down(all_statistics, rounding=rounding)
+    else:
+        adjusted_pvalues = single_step(observed, largest, correction, rounding=rounding)
     return PermutationTests(
         classifier=repr(classifier),
         y=np.asarray(labels.codes),
@@ -118,11 +136,14 @@ def permutation_tests(
         exact=planned.exact,
         diagnostics={name: np.asarray(values) for name, values in worst(diagnostics).items()},
         names=np.array(list(tests), str),
-        statistic=scores[:, 0],
+        statistic=statistic,
         pvalue=separate,
-        pvalue_adjusted=adjusted_pvalues,
-        null_distribution=scores[:, 1:].T,
-        null_max=null_max,
+        # Where two-sided p-values count the smaller tail, the larger of the two is meant.
+        pvalue_adjusted=np.maximum(adjusted_pvalues, separate),
+        null_mean=means,
+        null_std=spreads,
+        null_distribution=None if all_scores is None else all_scores[:, 1:].T,
+        null_max=largest[1:] if correction in JOINT else None,
         correction=correction,
         studentize=bool(studentize),
         alternative=alternative,

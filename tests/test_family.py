@@ -40,11 +40,24 @@ def test_maxima_are_those_of_the_same_permutations():
     np.testing.assert_array_equal(many.pvalue_adjusted, expected)
 
 
+@pytest.mark.parametrize("correction", ["maxT", "maxT-stepdown", "minP", "fdr_bh"])
+def test_without_the_null_distributions_nothing_else_changes(correction, tmp_path):
+    options = {"correction": correction, "studentize": correction == "maxT", **OPTIONS}
+    whole, lean = (jm.permutation_tests(TESTS, y, keep_null=keep, **options) for keep in (True, False))
+    assert lean.null_distribution is None
+    lean.save(tmp_path / "lean.npz")
+    for result in (lean, jm.load(tmp_path / "lean.npz")):
+        assert repr(result) == repr(whole)
+        for name in ("pvalue_adjusted", "zscore", "null_mean", "null_std", "null_max"):
+            np.testing.assert_array_equal(getattr(result, name), getattr(whole, name))
+    np.testing.assert_allclose(whole.null_std, whole.null_distribution.std(axis=0))
+
+
 def test_complete_enumeration_of_a_small_family():
     few = {"a": (X[:6], X_val[:6]), "b": (NOISE[:6], NOISE[:6])}
     many = jm.permutation_tests(few, [0, 0, 0, 1, 1, 1], alpha=0.2, **OPTIONS)
     assert many.exact and many.null_max.size == 19  # 20 distinct labellings, the observed one among them.
-    assert "B = 19" in repr(many)
+    assert "every labelling" in repr(many)
     with pytest.raises(ValueError, match="with 19 labellings besides the observed one"):
         jm.permutation_tests(few, [0, 0, 0, 1, 1, 1], correction="holm", alpha=0.05, **OPTIONS)
 

@@ -14,7 +14,8 @@ from jaxmem.inference.multiple import (
     adjusted,
     check_reachable,
     family_statistics,
-    jointly_adjusted,
+    single_step,
+    step_down,
 )
 from jaxmem.inference.pvalues import ALTERNATIVES, binomial_pvalue, check_level, mid_pvalue, pvalue
 from jaxmem.inference.stopping import BesagClifford, Betting, Course, Rule
@@ -38,10 +39,11 @@ __all__ = [
     "confidence_interval",
     "family_statistics",
     "hierarchical_interval",
-    "jointly_adjusted",
     "mid_pvalue",
     "of_means",
     "pvalue",
     "quantile_interval",
+    "single_step",
+    "step_down",
     "tail_pvalue",
 ]

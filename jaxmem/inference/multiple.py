@@ -18,7 +18,16 @@ from jaxtyping import Float
 from jaxmem.inference.pvalues import ALTERNATIVES, check_level, tolerance
 from jaxmem.inputs import one_of
 
-__all__ = ["CORRECTIONS", "JOINT", "SEPARATE", "adjusted", "check_reachable", "family_statistics", "jointly_adjusted"]
+__all__ = [
+    "CORRECTIONS",
+    "JOINT",
+    "SEPARATE",
+    "adjusted",
+    "check_reachable",
+    "family_statistics",
+    "single_step",
+    "step_down",
+]
 
 # By the order in which they reject more: of p-values alone, and of the joint null.
 SEPARATE = ("bonferroni", "holm", "fdr_by", "fdr_bh")
@@ -59,7 +68,9 @@ def family_statistics(
     studentize: bool = False,
     rounding: float = 0.0,
 ) -> Float[np.ndarray, "tests labellings"]:
-    """What `jointly_adjusted` compares: scores turned so that larger is more extreme, on a scale that tests share.
+    """What joint corrections compare: scores turned so that larger is more extreme, on a scale that tests share.
+
+    Every test is turned by itself: a family can be passed in parts.
 
     Args:
         scores: of every test under the permutations 0 .. B, the observed labelling first.
@@ -94,27 +105,42 @@ def family_statistics(
     return np.stack(below).astype(float) - turned.shape[1]
 
 
-def jointly_adjusted(
-    statistics: Float[np.ndarray, "tests labellings"], correction: str, *, rounding: float = 0.0
-) -> tuple[Float[np.ndarray, " tests"], Float[np.ndarray, " labellings"]]:
-    """Westfall and Young's adjusted p-values, and the largest statistic of the family under each labelling.
+def single_step(
+    observed: Float[np.ndarray, " tests"],
+    largest: Float[np.ndarray, " labellings"],
+    correction: str,
+    *,
+    rounding: float = 0.0,
+) -> Float[np.ndarray, " tests"]:
+    """Westfall and Young's adjusted p-values: every test against the largest statistic of the family.
+
+    Args:
+        observed: each test's statistic on the observed labelling, as `family_statistics` returns them.
+        largest: the maximum over all tests under each labelling, the observed one first. It can be taken test after
+            test, so that a family of any size needs no more memory than two of its tests.
+        correction: "maxT" or "minP", whose counts compare without rounding.
+        rounding: as in `pvalue`.
+    """
+    nearby = tolerance(observed, 0.0 if correction == "minP" else rounding)
+    # Labellings that reach a statistic, counted without a table of tests times labellings.
+    ordered = np.sort(largest)
+    return (ordered.size - np.searchsorted(ordered, observed - nearby, side="left")) / ordered.size
+
+
+def step_down(
+    statistics: Float[np.ndarray, "tests labellings"], *, rounding: float = 0.0
+) -> Float[np.ndarray, " tests"]:
+    """Westfall and Young's step-down: the second largest observed statistic against the maximum over the others, ...
+
+    It rejects whatever `single_step` does, and takes all tests' statistics at once.
 
     Args:
         statistics: as `family_statistics` returns them.
-        correction: "maxT" and "minP" compare every test with the maximum over all of them; "maxT-stepdown" compares the
-            second largest observed one with the maximum over the others, and so on: it rejects whatever "maxT" does.
         rounding: as in `pvalue`.
-
-    Raises:
-        ValueError: an unknown correction.
     """
-    one_of(correction, JOINT, "correction")
     observed = statistics[:, 0]
-    nearby = tolerance(observed, 0.0 if correction == "minP" else rounding)
-    largest = statistics.max(axis=0)
-    if correction != "maxT-stepdown":
-        return (largest[None, :] >= (observed - nearby)[:, None]).mean(axis=1), largest
-    pvalues, running = np.empty(len(observed)), np.full_like(largest, -np.inf)
+    nearby = tolerance(observed, rounding)
+    pvalues, running = np.empty(len(observed)), np.full_like(statistics[0], -np.inf)
     ascending = np.argsort(observed, kind="stable")
     for test in ascending:
         running = np.maximum(running, statistics[test])
@@ -122,7 +148,7 @@ def jointly_adjusted(
     # A smaller statistic is never rejected where a larger one was not.
     descending = ascending[::-1]
     pvalues[descending] = np.maximum.accumulate(pvalues[descending])
-    return pvalues, largest
+    return pvalues
 
 
 def check_reachable(correction: str, n_tests: int, n_permutations: int, alternative: str, alpha: float) -> None:

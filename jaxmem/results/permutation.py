@@ -221,7 +221,9 @@ class PermutationTests(Result):
         statistic: scores on the observed labels, shape (T,).
         pvalue: of every test on its own, shape (T,).
         pvalue_adjusted: adjusted for there being T of them, shape (T,).
-        null_distribution: scores under the permutations 1 .. B, shape (B, T).
+        null_mean: means of the null distributions, shape (T,).
+        null_std: their standard deviations, shape (T,); 0 where constant.
+        null_distribution: scores under the permutations 1 .. B, shape (B, T); None with `keep_null=False`.
         null_max: largest statistic of the family under permutations 1 .. B, shape (B,), on the scale that was compared
             (studentised, or minus a p-value); None for corrections that use p-values alone.
         correction: as asked for.
@@ -235,7 +237,9 @@ class PermutationTests(Result):
     statistic: Float[np.ndarray, " T"]
     pvalue: Float[np.ndarray, " T"]
     pvalue_adjusted: Float[np.ndarray, " T"]
-    null_distribution: Float[np.ndarray, "B T"]
+    null_mean: Float[np.ndarray, " T"]
+    null_std: Float[np.ndarray, " T"]
+    null_distribution: Float[np.ndarray, "B T"] | None
     null_max: Float[np.ndarray, " B"] | None
     correction: str
     studentize: bool
@@ -246,7 +250,8 @@ class PermutationTests(Result):
     @property
     def zscore(self) -> Float[np.ndarray, " T"]:
         """Distance of every statistic from its null's mean, in the null's standard deviations; NaN where constant."""
-        return np.array([_zscore(s, null) for s, null in zip(self.statistic, self.null_distribution.T, strict=True)])
+        varies = self.null_std > 0
+        return np.where(varies, (self.statistic - self.null_mean) / np.where(varies, self.null_std, 1), np.nan)
 
     @property
     def rejected(self) -> np.ndarray:
@@ -257,24 +262,19 @@ class PermutationTests(Result):
         """One row per test, by name."""
         import pandas
 
-        null = self.null_distribution
-        columns = {
-            "statistic": self.statistic,
-            "null_mean": null.mean(axis=0),
-            "null_std": null.std(axis=0),
-            **{name: getattr(self, name) for name in ("zscore", "pvalue", "pvalue_adjusted", "rejected")},
-        }
+        names = ("statistic", "null_mean", "null_std", "zscore", "pvalue", "pvalue_adjusted", "rejected")
+        columns = {name: getattr(self, name) for name in names}
         return pandas.DataFrame(columns, pandas.Index(self.names, name="test"))
 
     def __repr__(self) -> str:
         """One line per test."""
         width = max(map(len, self.names))
+        drawn = "every labelling" if self.exact else f"B = {self.n_permutations}"
         lines = [
             f"PermutationTests({self.classifier}, {self.metric}, {self.correction}"
-            f"{', studentized' if self.studentize else ''}, B = {len(self.null_distribution)})"
+            f"{', studentized' if self.studentize else ''}, {drawn})"
         ]
-        means = self.null_distribution.mean(axis=0)
-        columns = self.names, self.statistic, means, self.pvalue, self.pvalue_adjusted, self.rejected
+        columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted, self.rejected
         for name, statistic, mean, p, adjusted, rejected in zip(*columns, strict=True):
             scores = f"statistic {statistic:.4f}   null {mean:.4f}"
             mark = " *" if rejected else ""
