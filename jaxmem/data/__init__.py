@@ -2,17 +2,46 @@
 
 from jaxmem.data.arrays import Dataset, stratified_split
 from jaxmem.data.noise import gaussian_noise_inputs, random_labels
-from jaxmem.data.perturb import GaussianNoise, Perturbation, Shift, parse
+from jaxmem.data.perturbations import (
+    PERTURBATIONS,
+    Blur,
+    Contrast,
+    Cutout,
+    Elastic,
+    GaussianNoise,
+    PatchShuffle,
+    Perturbation,
+    PixelDropout,
+    Rotation,
+    SaltAndPepper,
+    Shift,
+    UniformNoise,
+    Zoom,
+    noisy_features,
+    parse,
+)
 from jaxmem.data.sources import load, names
 
 __all__ = [
+    "PERTURBATIONS",
+    "Blur",
+    "Contrast",
+    "Cutout",
     "Dataset",
+    "Elastic",
     "GaussianNoise",
+    "PatchShuffle",
     "Perturbation",
+    "PixelDropout",
+    "Rotation",
+    "SaltAndPepper",
     "Shift",
+    "UniformNoise",
+    "Zoom",
     "gaussian_noise_inputs",
     "load",
     "names",
+    "noisy_features",
     "parse",
     "random_labels",
     "stratified_split",
