@@ -2,13 +2,13 @@
 
 from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
 from jaxmem.compilation import enable_compilation_cache
-from jaxmem.effects import compare_memorization, perturbation_area
+from jaxmem.effects import Comparison, compare_memorization, perturbation_area
 from jaxmem.engine import permutation_test
 from jaxmem.examples import example_margins
 from jaxmem.family import permutation_tests
-from jaxmem.inference import BesagClifford, Betting
+from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarchical_interval
 from jaxmem.memorization import memorization_test, memorization_tests
-from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, load
+from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -17,6 +17,8 @@ __all__ = [
     "LDA",
     "BesagClifford",
     "Betting",
+    "Comparison",
+    "Estimate",
     "Estimator",
     "GaussianNB",
     "Holdout",
@@ -31,9 +33,12 @@ __all__ = [
     "Ridge",
     "SharedStructure",
     "Softmax",
+    "TailFit",
+    "Verdict",
     "compare_memorization",
     "enable_compilation_cache",
     "example_margins",
+    "hierarchical_interval",
     "load",
     "memorization_test",
     "memorization_tests",

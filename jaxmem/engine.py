@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.classifiers import Classifier, HostClassifier, as_classifier
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
@@ -33,8 +33,13 @@ _BATCH_BYTES = 2**26
 _CACHED_BYTES = 2**23
 _LARGEST_BATCH = 1_024
 
-# Where the key of the second, independent stream comes from: a number that no permutation has.
+# Where the keys of the second, independent stream and of the re-matchings come from: numbers that no permutation has.
 _SECOND = 2**32 - 1
+_THIRD = 2**32 - 2
+
+# Copies are matched with other rows so many times, under so many labellings: the smallest p-value of that is 0.01.
+_REMATCHINGS = 99
+_REMATCHED_LABELLINGS = 99
 
 # Of the matrix products that depend on labels, by JAX's names; on CPU there is only one.
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
@@ -98,6 +103,7 @@ def permutation_test(
     X = as_features(X)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
+    n_permutations = as_number(n_permutations, "n_permutations")
     if stopping is not None and not isinstance(stopping, Rule):
         raise ValueError(f"stopping must be jm.BesagClifford(...), jm.Betting(...) or None, but is {stopping!r}.")
     if stopping is not None and example_scores:
@@ -105,9 +111,12 @@ def permutation_test(
 
     def up_to(total: int, before: PermutationTest | None = None) -> PermutationTest:
         """The test with `total` permutations; those that `before` went through are not computed again."""
-        if before is not None and plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact:
+        exact = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact
+        if exact:
             before = None  # So many are all there are, in another order than at random.
-        course = None if stopping is None else Course(stopping, alternative, rounding, total)
+        elif stopping is not None:
+            (stopping.for_one_tail() if alternative == "two-sided" else stopping).check(total)
+        course = None if stopping is None else Course(stopping, alternative, rounding)
         scored = score_permutations(
             classifier,
             X,
@@ -147,7 +156,7 @@ def permutation_test(
             **key_fields(key),
             scheme=scheme,
             blocks=as_saved(blocks),
-            n_permutations=int(total),
+            n_permutations=total,
             exact=scored.exact,
             statistic=_plain(scores[0]),
             pvalue=_plain(pvalues),
@@ -193,11 +202,14 @@ class Scores(NamedTuple):
         broken: scored with an independent shuffle; None for rows with labels of their own.
         recovered: share of those permutations, but for number 0, in which a row's label was predicted, shape (m,); None
             likewise.
+        rematched: how many labels of copies some of the shuffled fits recover, with the copies matched to their
+            sources (first) and to other rows, at random; None unless broken scores are asked for.
     """
 
     paired: Float[np.ndarray, "B+1 ..."]
     broken: Float[np.ndarray, "B+1 ..."] | None
     recovered: Float[np.ndarray, " m"] | None
+    rematched: Int[np.ndarray, " matchings"] | None = None
 
 
 class Scored(NamedTuple):
@@ -293,8 +305,56 @@ def score_permutations(
         counts = [recovered[view] for view in views[name] if view in recovered]
         return np.concatenate(counts).astype(float) / n_counted if counts else None
 
-    scored = {name: Scores(kinds["paired"], kinds.get("broken"), share(name)) for name, kinds in scores.items()}
+    rematched: dict[Any, np.ndarray] = {}
+    if broken:
+        with jax.default_matmul_precision(PRECISIONS[precision]):
+            n_labellings = min(B, _REMATCHED_LABELLINGS)
+            for start in range(1, n_labellings + 1, batch_size):
+                some = _draw(paired_stream, codes, start, size=batch_size)[: n_labellings + 1 - start]
+                for fit in fits:
+                    assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
+                    for view, counts in _rematched(fit, some, jax.random.fold_in(key, _THIRD)).items():
+                        rematched[view] = counts + rematched.get(view, 0)
+    scored = {
+        name: Scores(kinds["paired"], kinds.get("broken"), share(name), rematched.get(views[name][0]))
+        for name, kinds in scores.items()
+    }
     return Scored(scored, exact, diagnostics)
+
+
+def _rematched(
+    fit: PreparedFit | HostFit, labels: Integer[Array, "size n"], key: Any
+) -> dict[Any, Int[np.ndarray, " matchings"]]:
+    """How many labels of copies are recovered with their own sources, and with other rows in their place, by view.
+
+    The rows stand in a random circle, and every source moves so many places further: any such step is a matching that
+    leaves no copy where it was, and together they are a group, as an exact test needs.
+    """
+    order_key, steps_key = jax.random.split(key)
+    n = labels.shape[1]
+    order = jax.random.permutation(order_key, n)
+    steps = jnp.append(0, 1 + jax.random.permutation(steps_key, n - 1)[:_REMATCHINGS])
+    return {
+        view: np.asarray(_matches(predicted, labels, fit.sources[view], order, steps))
+        for view, predicted in fit.predictions(labels).items()
+        if fit.sources[view] is not None
+    }
+
+
+@jax.jit
+def _matches(
+    predicted: Int[Array, "size m"],
+    labels: Integer[Array, "size n"],
+    source: Int[Array, " m"],
+    order: Int[Array, " n"],
+    steps: Int[Array, " matchings"],
+) -> Int[Array, " matchings"]:
+    place, in_circle = jnp.argsort(order)[source], labels[:, order]
+
+    def count(step: Int[Array, ""]) -> Int[Array, ""]:
+        return (predicted == in_circle[:, (place + step) % len(order)]).sum(dtype=jnp.int32)
+
+    return jax.lax.map(count, steps)
 
 
 def _scores(metric: Metric, totals: Totals, n_rows: Mapping[Any, int]) -> dict[str, np.ndarray]:

@@ -34,8 +34,9 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
         validation: which rows to score. Copies have the labels of their sources.
 
     Returns:
-        Margins in the units of the classifier's scores, shape (m,), negative where another label is preferred. In the
-        order of the copies or independent rows; for `jm.KFold` in the order of the training rows.
+        Margins in the units of the classifier's scores, shape (m,), negative where another label is preferred, and
+        infinite where a class has no row to fit. In the order of the copies or independent rows; for `jm.KFold` in the
+        order of the training rows.
 
     Raises:
         ValueError: on any input that cannot be fitted as it is.
@@ -43,6 +44,8 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
     labels, X, classifier = as_labels(y), as_features(X), as_classifier(classifier)
     if len(X) != len(labels.codes):
         raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
+    if not isinstance(validation, Design):
+        raise ValueError(f"validation must be a design, jm.KFold(5) say, but is a {type(validation).__name__}.")
     n_classes = len(labels.classes)
     parts = validation.parts(X, labels)
     values = []
@@ -55,11 +58,15 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
         else:
             fit = np.asarray(rows), np.asarray(codes), [np.asarray(part.rows)]
             ((scores,),) = classifier.refit([fit], n_classes, "decision")
+        if np.ndim(scores) > 2:
+            raise ValueError("margins are those of one classifier: give one value per hyperparameter.")
         own = part.own if part.own is not None else labels.codes if part.source is None else labels.codes[part.source]
         values.append(np.asarray(margins(jnp.asarray(scores), own)))
+    joined = np.concatenate(values)
     if len(parts) == 1:
-        return values[0]
-    by_row = np.empty(len(X))
-    for part, some in zip(parts, values, strict=True):
-        by_row[part.source] = some
-    return by_row
+        return joined
+    # Folds have every training row once: back in the order of the rows.
+    sources = np.concatenate([np.asarray(part.source) for part in parts])
+    if not np.array_equal(np.sort(sources), np.arange(len(X))):
+        raise ValueError("margins of several parts need every training row to be scored once, as by jm.KFold.")
+    return joined[np.argsort(sources)]

@@ -21,7 +21,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier, HostClassifier
-from jaxmem.metrics import Metric, correct, scores_for
+from jaxmem.metrics import Metric, correct, predictions, scores_for
 from jaxmem.validation import KFold, Part
 
 __all__ = ["Fit", "HostFit", "HostRefoldedFit", "PreparedFit", "RefoldedFit", "Totals", "worst"]
@@ -86,12 +86,20 @@ class _OfParts:
         n_classes: number of classes.
         parts: what to score, by view; all with the same rows to fit.
         examples: count per row how often its label is recovered.
+
+    Attributes:
+        n_rows: as in `Fit`.
+        sources: by view, the training row that each row was made from; None: rows with labels of their own.
     """
 
     def __init__(
         self, classifier: Any, metric: Metric, X: Any, n_classes: int, parts: Mapping[Any, Part], *, examples: bool
     ) -> None:
         self.n_rows = {view: len(part.rows) for view, part in parts.items()}
+        self.sources = {
+            view: None if part.own is not None else part.source if part.source is not None else np.arange(len(X))
+            for view, part in parts.items()
+        }
         self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
         self._train = next(iter(parts.values())).train
         self._X = X if self._train is None else X[self._train]
@@ -132,6 +140,11 @@ class PreparedFit(_OfParts):
         train = None if self._train is None else jnp.asarray(self._train)
         static = self._classifier, self._metric
         return _batch(*static, self._state, self._views, train, labels, others, counted, examples=self._examples)
+
+    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
+        """Predicted classes of all rows, by view."""
+        train = None if self._train is None else jnp.asarray(self._train)
+        return _predictions(self._classifier, self._state, self._views, train, labels)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """From the shapes of what a labelling needs."""
@@ -198,6 +211,23 @@ def _batch(
         {name: recovered for name, (_, recovered) in scored.items() if recovered is not None},
         jax.vmap(diagnose)(params) if diagnose else {},
     )
+
+
+@partial(jax.jit, static_argnums=0)
+def _predictions(
+    classifier: Classifier,
+    state: Any,
+    views: dict[Any, View],
+    train: Int[Array, " k"] | None,
+    labels: Integer[Array, "size n"],
+) -> dict[Any, Int[Array, "size m"]]:
+    params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
+
+    def block(rows: Any) -> tuple[None, Int[Array, "b size"]]:
+        scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
+        return None, jax.vmap(predictions)(scores).T
+
+    return {name: over_row_blocks(block, view.rows)[1].T for name, view in views.items()}
 
 
 def _measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable[[Array, Array], Any]:
@@ -319,6 +349,16 @@ class HostFit(_OfParts):
             if self._examples and part.own is None:
                 recovered[view] = _recovered(stacked, targets["paired"], counted)
         return Totals(totals, recovered, {})
+
+    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
+        """Predicted classes of all rows, by view."""
+        train = slice(None) if self._train is None else self._train
+        fits = [(self._X, one[train], self._rows) for one in np.asarray(labels)]
+        scores = self._classifier.refit(fits, self._n_classes, "prediction")
+        return {
+            view: jnp.stack([predictions(jnp.asarray(views[number])) for views in scores])
+            for number, view in enumerate(self._parts)
+        }
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """Its scores, on the host and on the device."""

@@ -8,6 +8,11 @@ A shallow classifier is fitted on the features and the labels shuffled by permut
 * broken: on the same copies with an independent second shuffle. That is chance, measured;
 * on independent test rows with their true labels. For a valid test, chance again.
 
+That the first exceeds the second is a fact about the given copies, and so it is, by a little, for copies of quite other
+rows: some of them happen to lie near. Memorization is therefore tested by matching the copies with other rows than
+their sources, at random, many times: under the hypothesis that they have nothing to do with their sources, the right
+matching is one among equals.
+
 The observed labels take the same path. Their score beyond the paired null is learning: the features are tuned to the
 labels that the network was given. That is not generalization, hence the independent test score beside it.
 
@@ -77,18 +82,18 @@ def memorization_tests(
     classifier: Any,
     X: Any,
     y: Any,
-    validations: Mapping[str, SharedStructure],
+    validations: Mapping[Any, SharedStructure],
     *,
     test: Holdout | None = None,
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
     progress: bool = True,
-) -> dict[str, MemorizationTest]:
+) -> dict[Any, MemorizationTest]:
     """`memorization_test` on several shared structure validation sets of the same rows, which share every fit.
 
     Args:
-        validations: sets of perturbed copies by name, one strength of a perturbation each, say.
+        validations: sets of perturbed copies by name, or by the strength of the perturbation.
 
     Returns:
         One result per name. See `memorization_test` for the other arguments.
@@ -122,8 +127,8 @@ def memorization_tests(
     on_test = None if test is None else scored.views[own].paired
     results = {}
     for name in validations:
-        paired, broken, recovered = scored.views["shared", name]
-        assert broken is not None and recovered is not None  # Asked for above.
+        paired, broken, recovered, rematched = scored.views["shared", name]
+        assert broken is not None and recovered is not None and rematched is not None  # Asked for above.
         results[name] = MemorizationTest(
             classifier=repr(classifier),
             y=np.asarray(labels.codes),
@@ -139,5 +144,6 @@ def memorization_tests(
             test_null_distribution=None if on_test is None else on_test[1:],
             example_scores=recovered,
             learning_pvalue=pvalue(float(paired[0]), paired[1:]),
+            memorization_pvalue=pvalue(float(rematched[0]), rematched[1:].astype(float)),
         )
     return results

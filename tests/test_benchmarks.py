@@ -3,7 +3,7 @@
 import json
 import math
 
-from benchmarks import floor, measure, memory, peers, scaling
+from benchmarks import floor, label_noise, measure, memory, peers, scaling
 
 
 def test_in_turn_waits_and_takes_medians():
@@ -46,3 +46,10 @@ def test_records_say_when_where_and_what(tmp_path, monkeypatch):
     report = json.loads(path.read_text())
     assert report["figures"] == {"seconds": 1.235, "n": 3}
     assert report["benchmark"] == "floor" and report["date"] in path.name and report["machine"]["jax"]
+
+
+def test_wrong_labels_are_found_by_margins(monkeypatch):
+    monkeypatch.setattr(label_noise, "_EPOCHS", (1,))
+    found = label_noise.areas(n=300, n_permutations=9)
+    assert set(found) == {"pixels", "epoch 1"}
+    assert found["pixels"]["margins on unseen rows, 30 nearest neighbours"] > 0.8

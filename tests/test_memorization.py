@@ -85,6 +85,7 @@ def result(**values):
         "test_null_distribution": None,
         "example_scores": np.array([0.6, 0.6]),
         "learning_pvalue": 1 / 3,
+        "memorization_pvalue": 0.02,
     }
     return jm.MemorizationTest(**defaults | values)
 

@@ -1,7 +1,7 @@
 """Data sets, label noise and shared-structure perturbations; knows nothing of the tests built on them."""
 
 from jaxmem.data.arrays import Dataset, stratified_split
-from jaxmem.data.noise import gaussian_noise_inputs, random_labels
+from jaxmem.data.noise import class_noise, gaussian_noise_inputs, random_labels, shuffled_pixels
 from jaxmem.data.perturbations import (
     PERTURBATIONS,
     Blur,
@@ -38,11 +38,13 @@ __all__ = [
     "Shift",
     "UniformNoise",
     "Zoom",
+    "class_noise",
     "gaussian_noise_inputs",
     "load",
     "names",
     "noisy_features",
     "parse",
     "random_labels",
+    "shuffled_pixels",
     "stratified_split",
 ]

@@ -1,6 +1,7 @@
-"""Labels and inputs with nothing to learn in them: the two randomizations of Zhang et al. (2017).
+"""Labels and inputs with less to learn in them: the randomizations of Zhang et al. (2017), and wrong labels.
 
-A network trained on random labels can only memorize; one trained on noise inputs has no image to look at.
+A network trained on random labels can only memorize; one trained on noise inputs has no image to look at; one trained
+on shuffled pixels has all of the image but for what lies next to what.
 """
 
 from functools import partial
@@ -13,25 +14,83 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from jaxmem.data.arrays import row_keys
 
-__all__ = ["gaussian_noise_inputs", "random_labels"]
+__all__ = ["class_noise", "gaussian_noise_inputs", "random_labels", "shuffled_pixels"]
 
 
-def random_labels(key: PRNGKeyArray, y: Int[Array | np.ndarray, " n"]) -> Int[Array, " n"]:
-    """The given labels in a uniformly random order, which keeps every class as large as it was.
+def random_labels(key: PRNGKeyArray, y: Int[Array | np.ndarray, " n"], share: float = 1.0) -> Int[Array, " n"]:
+    """The labels of a random share of the rows in a uniformly random order, which keeps every class as large as it was.
 
     Args:
-        key: chooses the order.
+        key: chooses the rows and the order.
         y: (n,) integer labels.
+        share: of the rows, in [0, 1]; the others keep their labels. So many rows exactly, rounded to the nearest.
 
     Returns:
-        (n,) labels of the same dtype. With C equal classes, about n / C rows keep their own label by chance.
+        (n,) labels of the same dtype. With C equal classes, about one in C of those rows keeps its own label by chance.
 
     Raises:
-        ValueError: when `y` is not a vector.
+        ValueError: when `y` is not a vector, or `share` is out of range.
     """
+    _check(y)
+    if not 0 <= share <= 1:
+        raise ValueError(f"share is {share}; expected a number from 0 to 1.")
+    y = jnp.asarray(y)
+    rows_key, order_key = jax.random.split(key)
+    rows = jax.random.permutation(rows_key, len(y))[: round(share * len(y))]
+    return y.at[rows].set(jax.random.permutation(order_key, y[rows]))
+
+
+def class_noise(
+    key: PRNGKeyArray, y: Int[Array | np.ndarray, " n"], transition: Float[Array | np.ndarray, "C C"]
+) -> Int[Array, " n"]:
+    """Labels that are mistaken for others with probabilities that depend on the class: sevens for ones, say.
+
+    Args:
+        key: chooses the mistakes; row i depends on the key and i alone.
+        y: (n,) integer labels from 0 to C - 1.
+        transition: (C, C) probabilities that a row of the class of its row gets the label of its column; rows sum to 1.
+
+    Returns:
+        (n,) labels of the same dtype.
+
+    Raises:
+        ValueError: when `y` is not a vector of such labels, or `transition` does not hold probabilities.
+    """
+    _check(y)
+    y, transition = jnp.asarray(y), np.asarray(transition)
+    if transition.min() < 0 or not np.allclose(transition.sum(axis=1), 1, atol=1e-6):
+        raise ValueError(
+            f"transition must hold probabilities, rows that sum to 1; these sum to {transition.sum(axis=1)}."
+        )
+    if y.min() < 0 or y.max() >= len(transition):
+        raise ValueError(f"y holds labels from {y.min()} to {y.max()}, but transition has {len(transition)} classes.")
+    logits = jnp.log(jnp.asarray(transition))[y]
+    return jax.vmap(jax.random.categorical)(row_keys(key, len(y)), logits).astype(y.dtype)
+
+
+def shuffled_pixels(
+    key: PRNGKeyArray, X: Float[Array | np.ndarray, "n h w c"], each: bool = False
+) -> Float[Array, "n h w c"]:
+    """Images whose pixels have changed places, their channels staying together.
+
+    Args:
+        key: chooses the places.
+        X: (n, h, w, c) images.
+        each: a shuffle of its own for every image, which leaves a bag of pixels; otherwise one for all of them, to be
+            used with the same key on training and test images. Row i depends on the key and i alone.
+    """
+    n, h, w, c = X.shape
+    flat = jnp.asarray(X).reshape(n, h * w, c)
+    if each:
+        shuffled = jax.vmap(partial(jax.random.permutation, axis=0))(row_keys(key, n), flat)
+    else:
+        shuffled = flat[:, jax.random.permutation(key, h * w)]
+    return shuffled.reshape(X.shape)
+
+
+def _check(y: Int[Array | np.ndarray, "..."]) -> None:
     if y.ndim != 1:
         raise ValueError(f"y has shape {y.shape}; expected (n,), one class number per row: not one-hot rows.")
-    return jax.random.permutation(key, jnp.asarray(y))
 
 
 def gaussian_noise_inputs(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmem.inference.pvalues import check_level
-from jaxmem.inputs import one_of
+from jaxmem.inputs import as_number, one_of
 
 __all__ = ["Estimate", "confidence_interval", "hierarchical_interval", "of_means", "quantile_interval"]
 
@@ -133,15 +133,19 @@ def hierarchical_interval(
         seed: of the drawing.
 
     Returns:
-        The mean and its interval; infinite for fewer than four seeds or so, which say nothing of others.
+        The mean and its interval. Two or three seeds say next to nothing of others: expect a very wide one, up to
+        infinite.
 
     Raises:
-        ValueError: a single seed, or a level out of range.
+        ValueError: a single seed, values that are not finite, or a level or number out of range.
     """
     check_level(confidence_level, "confidence_level")
     values = np.asarray(values, float)
     if values.ndim != 2 or len(values) < 2:
         raise ValueError(f"values must have shape (seeds, draws) with at least 2 seeds, but have {values.shape}.")
+    if not np.isfinite(values).all():
+        raise ValueError(f"values must be finite, but {(~np.isfinite(values)).sum()} of {values.size} are not.")
+    n_resamples = as_number(n_resamples, "n_resamples")
     n_seeds, n_draws = values.shape
     rng = np.random.default_rng(seed)
     seeds = rng.integers(n_seeds, size=(n_resamples, n_seeds))

@@ -44,9 +44,12 @@ def adjusted(pvalues: Float[np.ndarray, " tests"], correction: str) -> Float[np.
             false discovery rate of independent or positively dependent tests, "fdr_by" of any.
 
     Raises:
-        ValueError: an unknown correction.
+        ValueError: an unknown correction, or what are no p-values.
     """
     one_of(correction, SEPARATE, "correction")
+    pvalues = np.asarray(pvalues, float)
+    if pvalues.ndim != 1 or not ((pvalues >= 0) & (pvalues <= 1)).all():
+        raise ValueError("pvalues must be a vector of numbers from 0 to 1, none of them NaN.")
     n_tests = len(pvalues)
     if correction == "bonferroni":
         return np.minimum(1, n_tests * pvalues)

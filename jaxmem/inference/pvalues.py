@@ -69,7 +69,8 @@ def binomial_pvalue(n_successes: Any, n_trials: Any, probability: float) -> Any:
     """
     from scipy import stats
 
-    return stats.binom.sf(np.asarray(n_successes) - 1, n_trials, probability)
+    # A p-value is never zero, though one may be too small for a floating-point number.
+    return np.maximum(stats.binom.sf(np.asarray(n_successes) - 1, n_trials, probability), np.finfo(float).tiny)
 
 
 def _of_tails(greater: float, less: float, alternative: str) -> float:

@@ -44,7 +44,7 @@ class BesagClifford:
 
     def __post_init__(self) -> None:
         """Check the hyperparameter."""
-        as_number(self.n_extreme, "n_extreme")
+        object.__setattr__(self, "n_extreme", as_number(self.n_extreme, "n_extreme"))
 
     def stops(self, n_extreme: Int[np.ndarray, " b"], n_permutations: Int[np.ndarray, " b"]) -> Bool[np.ndarray, " b"]:
         """Where the rule is satisfied, by how many were extreme of how many so far."""
@@ -59,6 +59,9 @@ class BesagClifford:
     def min_pvalue(self, n_permutations: int) -> float:
         """The smallest p-value that so many permutations can give."""
         return 1 / (1 + n_permutations)
+
+    def check(self, n_permutations: int) -> None:
+        """So many permutations serve the rule; any number does."""
 
     def for_one_tail(self) -> "BesagClifford":
         """The rule for each tail of a two-sided test."""
@@ -89,6 +92,11 @@ class Betting:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
+        for name in ("alpha", "share", "futility"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+                raise ValueError(f"{name} must be a number, but is {value!r}.")
+            object.__setattr__(self, name, float(value))
         check_level(self.alpha, "alpha")
         check_level(self.share, "share")
         if not 0 <= self.futility < 1:
@@ -113,8 +121,27 @@ class Betting:
         return min(1.0, 1 / float(self.wealth(n_extreme, np.arange(1, len(n_extreme) + 1)).max()))
 
     def min_pvalue(self, n_permutations: int) -> float:
-        """The smallest p-value that so many permutations can give, if none stops the test before."""
+        """The smallest p-value that so many permutations can give: that of the first rejection, if they suffice."""
+        n_permutations = min(n_permutations, self._first_rejection())
         return min(1.0, 1 / float(self.wealth(np.array([0]), np.array([n_permutations]))[0]))
+
+    def check(self, n_permutations: int) -> None:
+        """Refuse a number of permutations with which the test could never reject.
+
+        Raises:
+            ValueError: too few; the message says how many it takes.
+        """
+        if n_permutations < (needed := self._first_rejection()):
+            raise ValueError(
+                f"Betting at level {self.alpha:g} cannot reject with {n_permutations} permutations: it takes at least "
+                f"n_permutations={needed}."
+            )
+
+    def _first_rejection(self) -> int:
+        """Permutation at which the test rejects if none is extreme: where `1 - (1 - c)^(b + 1)` reaches the share."""
+        nearly = math.floor(math.log(1 - self.share) / math.log1p(-self.share * self.alpha)) - 2
+        around = np.maximum(np.arange(nearly, nearly + 5), 1)
+        return int(around[self.wealth(np.zeros_like(around), around) >= 1 / self.alpha][0])
 
     def for_one_tail(self) -> "Betting":
         """The rule for each tail of a two-sided test."""
@@ -143,25 +170,16 @@ class Course:
         rule: when to stop. A two-sided test follows each tail by the rule, until both are done.
         alternative: "greater", "less" or "two-sided".
         rounding: up to which relative difference two statistics count as tied.
-        n_permutations: B, how many there can be.
-
-    Raises:
-        ValueError: so few permutations cannot reach the level that the rule decides at.
     """
 
-    def __init__(self, rule: Rule, alternative: str, rounding: float, n_permutations: int) -> None:
+    def __init__(self, rule: Rule, alternative: str, rounding: float) -> None:
         self._signs = {"greater": (1,), "less": (-1,), "two-sided": (1, -1)}[alternative]
         self._rule = rule.for_one_tail() if len(self._signs) > 1 else rule
         self._rounding = rounding
-        if isinstance(self._rule, Betting) and self._rule.min_pvalue(n_permutations) > self._rule.alpha:
-            c = self._rule.share * self._rule.alpha
-            needed = math.ceil(math.log(1 - self._rule.share) / math.log1p(-c))
-            raise ValueError(
-                f"{rule!r} cannot reject with {n_permutations} permutations ({alternative}): it takes at least "
-                f"n_permutations={needed}."
-            )
         self._statistic = np.nan
-        self._counts = [np.empty(0, int) for _ in self._signs]
+        # By tail: how many were extreme up to every permutation, in pieces, and where the rule was satisfied.
+        self._counts: list[list[Int[np.ndarray, " b"]]] = [[] for _ in self._signs]
+        self._done = 0
         self._ends: list[int | None] = [None for _ in self._signs]
 
     def enough(self, scores: Float[np.ndarray, "b ..."]) -> bool:
@@ -176,18 +194,17 @@ class Course:
         if np.isnan(self._statistic):
             self._statistic, scores = scores[0], scores[1:]
         nearby = tolerance(np.asarray(self._statistic), self._rounding)
-        for tail, sign in enumerate(self._signs):
-            before = self._counts[tail]
-            extreme = sign * scores >= sign * self._statistic - nearby
-            counts = np.cumsum(extreme) + (before[-1] if before.size else 0)
-            (stops,) = np.nonzero(self._rule.stops(counts, before.size + 1 + np.arange(counts.size)))
-            if self._ends[tail] is None and stops.size:
-                self._ends[tail] = before.size + int(stops[0]) + 1
-            self._counts[tail] = np.concatenate([before, counts])
+        for tail, (sign, counts) in enumerate(zip(self._signs, self._counts, strict=True)):
+            if self._ends[tail] is None and scores.size:
+                extreme = sign * scores >= sign * self._statistic - nearby
+                counts.append(np.cumsum(extreme) + (counts[-1][-1] if counts else 0))
+                (stops,) = np.nonzero(self._rule.stops(counts[-1], self._done + 1 + np.arange(scores.size)))
+                self._ends[tail] = self._done + int(stops[0]) + 1 if stops.size else None
+        self._done += scores.size
         return None not in self._ends
 
     def outcome(self) -> Outcome:
         """Where the test ended and with which p-value."""
-        counts = [counts[:end] for counts, end in zip(self._counts, self._ends, strict=True)]
+        counts = [np.concatenate(counts)[:end] for counts, end in zip(self._counts, self._ends, strict=True)]
         smallest = min(map(self._rule.pvalue, counts))
         return Outcome(max(map(len, counts)), min(1.0, len(counts) * smallest))

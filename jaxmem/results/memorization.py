@@ -33,8 +33,8 @@ class Verdict:
 
     Attributes:
         learning: whether the observed score lies above the paired null.
-        memorization: whether the paired null lies above chance.
-        alpha: the level at which either would be found wrongly, both p-values adjusted for there being two (Holm).
+        memorization: whether copies give away the shuffled labels of their sources.
+        alpha: the probability at most of finding either wrongly; both p-values are adjusted for there being two (Holm).
         text: the same in words, with what it does not say.
     """
 
@@ -60,6 +60,9 @@ class MemorizationTest(Result):
         test_null_distribution: the shuffled fits on the true labels of the test rows; shape (B,) or None.
         example_scores: share of the permutations in which a copy's shuffled label was recovered, per row; shape (m,).
         learning_pvalue: p-value of the observed score within the paired null.
+        memorization_pvalue: p-value of the hypothesis that copies have nothing to do with the rows that they were made
+            from: of how many shuffled labels are recovered where copies and rows are matched as they belong, among
+            random matchings (99, or one less than there are rows). Exact, given that rows are exchangeable.
     """
 
     statistic: float
@@ -69,6 +72,7 @@ class MemorizationTest(Result):
     test_null_distribution: Float[np.ndarray, " B"] | None
     example_scores: Float[np.ndarray, " m"]
     learning_pvalue: float
+    memorization_pvalue: float
 
     @property
     def chance(self) -> float:
@@ -95,7 +99,9 @@ class MemorizationTest(Result):
         return learning_index(self.statistic, null) if null < 1 else float("nan")
 
     def estimate(self, quantity: str, confidence_level: float = 0.95) -> Estimate:
-        """A number with the interval that the random permutations leave it; a point where all were taken.
+        """A number with the interval that the random permutations leave it, for these very features and copies.
+
+        Where all labellings were taken, only chance is still random.
 
         Args:
             quantity: "memorization", "learning", "chance", "null" (the paired null's mean) or "selectivity" (the
@@ -120,17 +126,6 @@ class MemorizationTest(Result):
             return Estimate(estimate.value, estimate.value, estimate.value, 0.0)
         return estimate
 
-    @property
-    def memorization_pvalue(self) -> float:
-        """p-value of the hypothesis that copies of these features say nothing of the labels that were fitted.
-
-        Under it, a fit scores on its own labels as it does on an independent shuffle of them, so that either score is
-        the larger one with the same probability. That is the sign test over permutations, ties left out; exact.
-        """
-        above = int((self.null_distribution > self.chance_distribution).sum())
-        below = int((self.null_distribution < self.chance_distribution).sum())
-        return float(binomial_pvalue(above, above + below, 0.5))
-
     def verdict(self, alpha: float = 0.05) -> Verdict:
         """Which of learning, memorization, both or neither holds at level `alpha`, in words, with its caveats.
 
@@ -147,10 +142,13 @@ class MemorizationTest(Result):
             (False, True): "Memorization, and no learning that shows",
             (False, False): "Neither learning nor memorization that shows",
         }[learns, memorizes]
+        shown = {name: f"{getattr(self, name):.3f}" for name in ("learning", "memorization")}
+        if self.null_distribution.size > 1:
+            shown = {name: f"{self.estimate(name):.3f}" for name in shown}
         lines = [
             f"{what}, as {self.classifier} sees it, at level {alpha:g} for the two together.",
-            f"Learning index {self.estimate('learning'):.3f}, p = {self.learning_pvalue:.2g}; memorization index "
-            f"{self.estimate('memorization'):.3f}, p = {self.memorization_pvalue:.2g}.",
+            f"Learning index {shown['learning']}, p = {self.learning_pvalue:.2g}; memorization index "
+            f"{shown['memorization']}, p = {self.memorization_pvalue:.2g}.",
         ]
         if learns:
             beyond = "not measured" if self.test_statistic is None else f"{self.test_statistic:.3f}"
@@ -176,8 +174,10 @@ class MemorizationTest(Result):
     def example_pvalues(self) -> Float[np.ndarray, " m"]:
         """Per copy, p-value of the hypothesis that its shuffled label is recovered no more often than by chance.
 
-        A guess that knows nothing of a row's label is right at most as often as the largest class is drawn; so much
-        is allowed to chance in the binomial test. Conservative where classes differ in size.
+        A prediction that does not depend on the row's own label is right at most as often as the largest class is
+        drawn; so much is allowed to chance in the binomial test over permutations. Conservative where classes differ in
+        size. (The labels of all the other rows say a little of the one that is left: nothing to speak of beyond some
+        dozen rows, and it makes predictions worse.)
 
         Raises:
             ValueError: every labelling was taken once: then the shares are no estimates.

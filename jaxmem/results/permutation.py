@@ -57,7 +57,8 @@ class PermutationTest(Result):
     def extend(self, n_permutations: int) -> "PermutationTest":
         """The same test with so many more permutations, the next ones by index: as if all had been asked for at once.
 
-        The result keeps the features for that, until it is garbage; `save` leaves them out. A null that grows until its
+        The result keeps the features for that, until it is garbage; `save` leaves them out. The arrays of the design
+        are the caller's own: change them in place, and the new permutations are those of other copies. A null that grows until its
         p-value pleases gives no valid p-value: decide on the number before looking, or report the interval.
 
         Raises:
@@ -74,7 +75,7 @@ class PermutationTest(Result):
             raise ValueError("the null holds every distinct labelling already: there is none to add.")
         if self.up_to is None:
             raise ValueError(
-                "a result that was loaded or pickled has no features to fit: call jm.permutation_test again with the "
+                "a result that was loaded, pickled or copied has no features to fit: call jm.permutation_test again with the "
                 f"same arguments and n_permutations={total}; its first {self.n_permutations} permutations are these."
             )
         return self.up_to(total, self)
@@ -117,20 +118,23 @@ class PermutationTest(Result):
     def zscore(self) -> float | Float[np.ndarray, " k"]:
         """Effect size: the statistic's distance from the null's mean, in the null's standard deviations.
 
-        NaN where the null does not vary.
+        NaN where the null does not vary. Biased where a stopping rule ended the test: it ends on extreme permutations.
         """
         return self._each(_zscore)
 
     @property
     def selectivity(self) -> float | Float[np.ndarray, " k"]:
-        """Effect size: the statistic minus the mean on random labels, the control task of Hewitt & Liang (2019)."""
+        """Effect size: the statistic minus the mean on random labels, the control task of Hewitt & Liang (2019).
+
+        Biased where a stopping rule ended the test, as `zscore` is.
+        """
         return self._each(lambda s, null: s - null.mean())
 
     def null_interval(self, q: float | None = None, confidence_level: float = 0.95) -> tuple[Any, Any]:
         """Interval for the mean, or the q-quantile, of the null that all permutations would give.
 
         Args:
-            q: in (0, 1), 0.95 for the score to beat at level 0.05; None: the mean.
+            q: in (0, 1); None: the mean.
             confidence_level: in (0, 1).
 
         Raises:
@@ -256,7 +260,8 @@ class PermutationTests(Result):
     @property
     def rejected(self) -> np.ndarray:
         """Which hypotheses fall at level `alpha`, shape (T,)."""
-        return self.pvalue_adjusted <= self.alpha
+        # A product of a p-value may miss the level that it equals by a rounding error.
+        return self.pvalue_adjusted <= self.alpha * (1 + 1e-12)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """One row per test, by name."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmem.data.noise import gaussian_noise_inputs, random_labels
+from jaxmem.data.noise import class_noise, gaussian_noise_inputs, random_labels, shuffled_pixels
 
 KEY = jax.random.key(0)
 
@@ -27,6 +27,57 @@ def test_random_labels_are_uniform_over_the_orders():
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 6
     assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_share_of_the_labels_is_shuffled_and_the_others_stay(share):
+    y = np.arange(400)  # Every label its own: only one in some hundred stays by chance.
+    mixed = np.asarray(random_labels(KEY, y, share))
+    np.testing.assert_array_equal(np.sort(mixed), y)
+    assert share * 400 - 8 <= (mixed != y).sum() <= share * 400
+    rows = np.flatnonzero(mixed != np.asarray(random_labels(KEY, y, 0.0)))
+    assert share == 0 or stats.kstest(rows / 400, "uniform").pvalue > 1e-3  # From anywhere.
+    with pytest.raises(ValueError, match=r"share is 1\.5"):
+        random_labels(KEY, y, 1.5)
+
+
+def test_class_noise_mistakes_as_it_is_told():
+    transition = np.array([[0.7, 0.3, 0.0], [0.0, 1.0, 0.0], [0.2, 0.2, 0.6]])
+    y = np.tile(np.arange(3, dtype=np.int32), 3_000)
+    noisy = np.asarray(class_noise(KEY, y, transition))
+    assert noisy.dtype == np.int32
+    for label in range(3):
+        counts = np.bincount(noisy[y == label], minlength=3)
+        possible = transition[label] > 0
+        assert counts[~possible].sum() == 0
+        for count, probability in zip(counts[possible], transition[label][possible], strict=True):
+            assert stats.binomtest(int(count), 3_000, probability).pvalue > 1e-3
+    np.testing.assert_array_equal(noisy[:10], class_noise(KEY, y[:10], transition))  # Row by row.
+
+
+@pytest.mark.parametrize(
+    ("y", "transition", "message"),
+    [
+        ([0, 1], [[0.5, 0.4], [0.0, 1.0]], "rows that sum to 1"),
+        ([0, 1], [[1.5, -0.5], [0.0, 1.0]], "must hold probabilities"),
+        ([0, 2], np.eye(2), "labels from 0 to 2, but transition has 2 classes"),
+    ],
+)
+def test_class_noise_refuses_what_is_no_transition(y, transition, message):
+    with pytest.raises(ValueError, match=message):
+        class_noise(KEY, np.array(y), np.array(transition, float))
+
+
+def test_shuffled_pixels_are_the_same_pixels_elsewhere():
+    X = jax.random.uniform(KEY, (40, 5, 6, 3))
+    for each in (False, True):
+        shuffled = shuffled_pixels(KEY, X, each)
+        flat, before = np.asarray(shuffled).reshape(40, 30, 3), np.asarray(X).reshape(40, 30, 3)
+        # Where each pixel came from; the channels came along.
+        places = [[int(np.flatnonzero((b == p).all(axis=1))[0]) for p in f] for f, b in zip(flat, before, strict=True)]
+        assert all(sorted(row) == list(range(30)) for row in places)
+        assert len({tuple(row) for row in places}) == (40 if each else 1)
+        np.testing.assert_array_equal(shuffled[:7], shuffled_pixels(KEY, X[:7], each))
 
 
 def test_random_labels_refuse_one_hot_rows(monkeypatch):

@@ -275,6 +275,12 @@ def test_too_few_permutations_for_a_correction_are_refused_with_the_number_it_ta
         check_reachable(correction, n_tests, needed, "two-sided", 0.05)
 
 
+@pytest.mark.parametrize("pvalues", [[0.1, np.nan], [0.1, 1.5], [[0.1]]])
+def test_only_pvalues_are_adjusted(pvalues):
+    with pytest.raises(ValueError, match="numbers from 0 to 1"):
+        adjusted(np.array(pvalues), "holm")
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, float("nan")])
 def test_alpha_lies_between_zero_and_one(alpha):
     with pytest.raises(ValueError, match="alpha must lie strictly between"):

@@ -2,6 +2,7 @@
 
 from math import comb
 
+import jaxtyping
 import numpy as np
 import pytest
 from scipy import stats
@@ -9,11 +10,18 @@ from scipy import stats
 import jaxmem as jm
 from jaxmem.inference.stopping import Course
 
+
+@pytest.fixture
+def untyped(monkeypatch):
+    """Meet the errors as users do, who run without the type checker."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 RULES = [jm.BesagClifford(3), jm.Betting(0.2), jm.Betting(0.2, share=0.5, futility=0.0)]
 
 
 def follow(rule, statistic, null, alternative="greater", batches=1):
-    course = Course(rule, alternative, 0.0, len(null))
+    course = Course(rule, alternative, 0.0)
     for batch in np.array_split(np.concatenate([[statistic], null]), batches):
         if course.enough(batch):
             break
@@ -191,7 +199,7 @@ def test_a_stopped_test_says_so_and_pretends_nothing(tmp_path):
     ("options", "message"),
     [
         ({"stopping": 10}, "stopping must be jm.BesagClifford"),
-        ({"stopping": jm.Betting(0.01), "n_permutations": 99}, "at least n_permutations=255"),
+        ({"stopping": jm.Betting(0.01), "n_permutations": 99}, "at least n_permutations=254"),
         ({"stopping": jm.BesagClifford(), "example_scores": True}, "leave out stopping"),
         ({"stopping": jm.BesagClifford(), "classifier": jm.Ridge((1.0, 2.0))}, "one value"),
     ],
@@ -203,15 +211,49 @@ def test_what_a_rule_cannot_do_is_refused(options, message):
         jm.permutation_test(classifier, X, y, validation=copies, **options)
 
 
+def test_the_smallest_pvalue_is_that_of_the_first_rejection():
+    for alpha in (0.001, 0.01, 0.05, 0.2):
+        for rule in (jm.Betting(alpha), jm.Betting(alpha, share=0.5)):
+            outcome = follow(rule, 1.0, np.zeros(9_999))
+            assert rule.min_pvalue(9_999) == outcome.pvalue <= alpha
+            rule.check(outcome.n_permutations)
+            with pytest.raises(ValueError, match=f"at least n_permutations={outcome.n_permutations}\\b"):
+                rule.check(outcome.n_permutations - 1)
+
+
+def test_an_enumeration_needs_no_number_of_permutations():
+    X, y, copies = features(n=6)
+    test = jm.permutation_test(jm.Ridge(), X, y, validation=copies, stopping=jm.Betting(0.01), n_permutations=99)
+    assert test.exact and test.stopping is None
+
+
+def test_rules_of_numpy_numbers_are_saved(tmp_path, untyped):
+    X, y, copies = features()
+    for rule in (jm.BesagClifford(np.int64(5)), jm.Betting(np.float32(0.25))):
+        test = jm.permutation_test(jm.Ridge(), X, y, validation=copies, n_permutations=99, stopping=rule)
+        test.save(tmp_path / "test.npz")
+        assert jm.load(tmp_path / "test.npz").stopping == rule
+
+
+def test_many_small_batches_cost_no_more_than_their_permutations():
+    """Counts are kept in pieces: a million permutations in batches of a hundred are no ten thousand copies."""
+    course = Course(jm.BesagClifford(10**9), "two-sided", 0.0)
+    batch = np.zeros(100)
+    for _ in range(10_000):
+        course.enough(batch)
+    assert course.outcome().n_permutations == 999_999
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: jm.BesagClifford(0), "n_extreme must be an integer >= 1"),
+        (lambda: jm.Betting("often"), "alpha must be a number, but is 'often'"),
         (lambda: jm.Betting(1.0), "alpha must lie strictly between 0 and 1"),
         (lambda: jm.Betting(share=1.0), "share must lie strictly"),
         (lambda: jm.Betting(futility=1.0), "futility must lie in"),
     ],
 )
-def test_hyperparameters_are_checked(make, message):
+def test_hyperparameters_are_checked(make, message, untyped):
     with pytest.raises(ValueError, match=message):
         make()
