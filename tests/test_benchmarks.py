@@ -3,6 +3,8 @@
 import json
 import math
 
+import pytest
+
 from benchmarks import floor, label_noise, measure, memory, peers, scaling
 
 
@@ -48,6 +50,7 @@ def test_records_say_when_where_and_what(tmp_path, monkeypatch):
     assert report["benchmark"] == "floor" and report["date"] in path.name and report["machine"]["jax"]
 
 
+@pytest.mark.nightly
 def test_wrong_labels_are_found_by_margins(monkeypatch):
     monkeypatch.setattr(label_noise, "_EPOCHS", (1,))
     found = label_noise.areas(n=300, n_permutations=9)

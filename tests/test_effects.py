@@ -60,7 +60,13 @@ def test_an_enumeration_leaves_only_the_broken_labels_to_chance():
 
 
 @pytest.mark.parametrize(
-    ("classifier", "n_permutations"), [(jm.Ridge(), 199), (jm.KNeighbors(1), 199), (jm.KNeighbors(1), 9)], ids=repr
+    ("classifier", "n_permutations"),
+    [
+        (jm.Ridge(), 9),
+        pytest.param(jm.Ridge(), 199, marks=pytest.mark.nightly),
+        pytest.param(jm.KNeighbors(1), 199, marks=pytest.mark.nightly),
+    ],
+    ids=repr,
 )
 def test_copies_that_share_nothing_are_called_memorized_at_the_level(classifier, n_permutations):
     """Type I error over data sets whose copies are of other rows. Two such sets line up by chance, always a little."""

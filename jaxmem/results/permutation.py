@@ -58,8 +58,8 @@ class PermutationTest(Result):
         """The same test with so many more permutations, the next ones by index: as if all had been asked for at once.
 
         The result keeps the features for that, until it is garbage; `save` leaves them out. The arrays of the design
-        are the caller's own: change them in place, and the new permutations are those of other copies. A null that grows until its
-        p-value pleases gives no valid p-value: decide on the number before looking, or report the interval.
+        are the caller's own: do not change them in place. A null that grows until its p-value pleases gives no valid
+        p-value: decide on the number before looking, or report the interval.
 
         Raises:
             ValueError: a stopping rule ended the test, every labelling has been taken already, the result was loaded
@@ -75,8 +75,8 @@ class PermutationTest(Result):
             raise ValueError("the null holds every distinct labelling already: there is none to add.")
         if self.up_to is None:
             raise ValueError(
-                "a result that was loaded, pickled or copied has no features to fit: call jm.permutation_test again with the "
-                f"same arguments and n_permutations={total}; its first {self.n_permutations} permutations are these."
+                "a result that was loaded, pickled or copied has no features to fit: call jm.permutation_test again with "
+                f"the same arguments and n_permutations={total}; its first {self.n_permutations} permutations are these."
             )
         return self.up_to(total, self)
 
