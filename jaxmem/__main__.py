@@ -1,7 +1,5 @@
 """`python -m jaxmem` is `jaxmem`."""
 
-import sys
+from jaxmem.cli import program
 
-from jaxmem.cli import main
-
-sys.exit(main())
+program()

@@ -1,5 +1,6 @@
 """The command line: `jaxmem run`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from jaxmem.plots import epochs_figure
 from jaxmem.studies import epochs
 from jaxmem.studies.records import check_folder
 
-__all__ = ["main"]
+__all__ = ["main", "program"]
 
 app = tyro.extras.SubcommandApp()
 _DEFAULT = epochs.Config()
@@ -67,3 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\njaxmem: interrupted; nothing was written.", file=sys.stderr)
         return 130
     return 0
+
+
+def program() -> None:
+    """`main` as a program of its own.
+
+    An interrupt may find XLA in the middle of a computation, in threads that nothing can stop, and an interpreter that
+    shuts down beneath them crashes now and then. All files are closed and removed by then, so the process just ends.
+    """
+    code = main()
+    if code == 130:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

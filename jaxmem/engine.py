@@ -76,7 +76,8 @@ def permutation_test(
         scheme: "free"; "within": labels are exchanged within blocks; "whole": blocks of equal size are exchanged whole.
         blocks: the block of each row, integers or strings, shape (n,); for "within" and "whole".
         metric: a name of `jaxmem.metrics.METRICS`, or a function `(scores (m, C), labels (m,)) -> number` that traces.
-        alternative: "greater", "less" or "two-sided".
+        alternative: "greater", "less" or "two-sided". Of every metric more is better: "greater" asks whether labels can
+            be predicted, "less" whether worse than by chance, as where copies were mixed up.
         n_permutations: B, how many shuffles; the smallest p-value is 1 / (B + 1). Where there are no more distinct
             labellings than this, all of them are taken, once each, and the test is exact without chance.
         stopping: `jm.BesagClifford(10)` or `jm.Betting(alpha)`: stop before B where the test is decided. Only for one
