@@ -22,6 +22,7 @@ from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, check, metric_by_name
 from jaxmem.permutations import Stream, plan, random_stream
+from jaxmem.rematching import REMATCHED_LABELLINGS, rematched_counts
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.validation import Design, KFold
 
@@ -36,10 +37,6 @@ _LARGEST_BATCH = 1_024
 # Where the keys of the second, independent stream and of the re-matchings come from: numbers that no permutation has.
 _SECOND = 2**32 - 1
 _THIRD = 2**32 - 2
-
-# Copies are matched with other rows so many times, under so many labellings: the smallest p-value of that is 0.01.
-_REMATCHINGS = 99
-_REMATCHED_LABELLINGS = 99
 
 # Of the matrix products that depend on labels, by JAX's names; on CPU there is only one.
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
@@ -112,11 +109,11 @@ def permutation_test(
 
     def up_to(total: int, before: PermutationTest | None = None) -> PermutationTest:
         """The test with `total` permutations; those that `before` went through are not computed again."""
-        exact = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact
-        if exact:
-            before = None  # So many are all there are, in another order than at random.
-        elif stopping is not None:
-            (stopping.for_one_tail() if alternative == "two-sided" else stopping).check(total)
+        if before is not None or stopping is not None:
+            if plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact:
+                before = None  # So many are all there are, in another order than at random.
+            elif stopping is not None:
+                (stopping.for_one_tail() if alternative == "two-sided" else stopping).check(total)
         course = None if stopping is None else Course(stopping, alternative, rounding)
         scored = score_permutations(
             classifier,
@@ -309,53 +306,18 @@ def score_permutations(
     rematched: dict[Any, np.ndarray] = {}
     if broken:
         with jax.default_matmul_precision(PRECISIONS[precision]):
-            n_labellings = min(B, _REMATCHED_LABELLINGS)
+            n_labellings = min(B, REMATCHED_LABELLINGS)
             for start in range(1, n_labellings + 1, batch_size):
                 some = _draw(paired_stream, codes, start, size=batch_size)[: n_labellings + 1 - start]
                 for fit in fits:
                     assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
-                    for view, counts in _rematched(fit, some, jax.random.fold_in(key, _THIRD)).items():
+                    for view, counts in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
                         rematched[view] = counts + rematched.get(view, 0)
     scored = {
         name: Scores(kinds["paired"], kinds.get("broken"), share(name), rematched.get(views[name][0]))
         for name, kinds in scores.items()
     }
     return Scored(scored, exact, diagnostics)
-
-
-def _rematched(
-    fit: PreparedFit | HostFit, labels: Integer[Array, "size n"], key: Any
-) -> dict[Any, Int[np.ndarray, " matchings"]]:
-    """How many labels of copies are recovered with their own sources, and with other rows in their place, by view.
-
-    The rows stand in a random circle, and every source moves so many places further: any such step is a matching that
-    leaves no copy where it was, and together they are a group, as an exact test needs.
-    """
-    order_key, steps_key = jax.random.split(key)
-    n = labels.shape[1]
-    order = jax.random.permutation(order_key, n)
-    steps = jnp.append(0, 1 + jax.random.permutation(steps_key, n - 1)[:_REMATCHINGS])
-    return {
-        view: np.asarray(_matches(predicted, labels, fit.sources[view], order, steps))
-        for view, predicted in fit.predictions(labels).items()
-        if fit.sources[view] is not None
-    }
-
-
-@jax.jit
-def _matches(
-    predicted: Int[Array, "size m"],
-    labels: Integer[Array, "size n"],
-    source: Int[Array, " m"],
-    order: Int[Array, " n"],
-    steps: Int[Array, " matchings"],
-) -> Int[Array, " matchings"]:
-    place, in_circle = jnp.argsort(order)[source], labels[:, order]
-
-    def count(step: Int[Array, ""]) -> Int[Array, ""]:
-        return (predicted == in_circle[:, (place + step) % len(order)]).sum(dtype=jnp.int32)
-
-    return jax.lax.map(count, steps)
 
 
 def _scores(metric: Metric, totals: Totals, n_rows: Mapping[Any, int]) -> dict[str, np.ndarray]:

@@ -95,7 +95,7 @@ def permutation_tests(
         "precision": precision,
         "progress": progress,
     }
-    rounding = max(rounding_of(metric, as_features(X).dtype) for X, _ in features)
+    rounding = max(rounding_of(metric, X.dtype) for X, _ in features)
     comparing = {"studentize": studentize, "rounding": rounding}
     number = {name: position for position, name in enumerate(tests)}
     statistic, separate, means, spreads, observed = np.empty((5, len(tests)))
@@ -168,10 +168,11 @@ def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Float[A
         design = validation if isinstance(validation, Design) else SharedStructure(validation)
         groups.setdefault(id(X), (X, {}))[1][name] = design
     checked = []
-    for X, designs in groups.values():
+    for given, designs in groups.values():
+        X = None
         for name, design in designs.items():
             try:
-                X = as_features(X)
+                X = as_features(given) if X is None else X  # Once, and in the name of a test.
                 if len(X) != len(labels.codes):
                     raise ValueError(
                         f"X has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one family are tests of "

@@ -89,7 +89,7 @@ class _OfParts:
 
     Attributes:
         n_rows: as in `Fit`.
-        sources: by view, the training row that each row was made from; None: rows with labels of their own.
+        sources: by view of copies, the training row that each row was made from.
     """
 
     def __init__(
@@ -97,8 +97,9 @@ class _OfParts:
     ) -> None:
         self.n_rows = {view: len(part.rows) for view, part in parts.items()}
         self.sources = {
-            view: None if part.own is not None else part.source if part.source is not None else np.arange(len(X))
+            view: np.arange(len(X)) if part.source is None else part.source
             for view, part in parts.items()
+            if part.own is None
         }
         self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
         self._train = next(iter(parts.values())).train
@@ -142,9 +143,10 @@ class PreparedFit(_OfParts):
         return _batch(*static, self._state, self._views, train, labels, others, counted, examples=self._examples)
 
     def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
-        """Predicted classes of all rows, by view."""
+        """Predicted classes of copies, by view."""
         train = None if self._train is None else jnp.asarray(self._train)
-        return _predictions(self._classifier, self._state, self._views, train, labels)
+        rows = {view: self._views[view].rows for view in self.sources}
+        return _predictions(self._classifier, self._state, rows, train, labels)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """From the shapes of what a labelling needs."""
@@ -217,7 +219,7 @@ def _batch(
 def _predictions(
     classifier: Classifier,
     state: Any,
-    views: dict[Any, View],
+    views: dict[Any, Any],
     train: Int[Array, " k"] | None,
     labels: Integer[Array, "size n"],
 ) -> dict[Any, Int[Array, "size m"]]:
@@ -227,7 +229,7 @@ def _predictions(
         scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
         return None, jax.vmap(predictions)(scores).T
 
-    return {name: over_row_blocks(block, view.rows)[1].T for name, view in views.items()}
+    return {view: over_row_blocks(block, rows)[1].T for view, rows in views.items()}
 
 
 def _measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable[[Array, Array], Any]:
@@ -351,13 +353,14 @@ class HostFit(_OfParts):
         return Totals(totals, recovered, {})
 
     def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
-        """Predicted classes of all rows, by view."""
+        """Predicted classes of copies, by view."""
         train = slice(None) if self._train is None else self._train
-        fits = [(self._X, one[train], self._rows) for one in np.asarray(labels)]
+        rows = [np.asarray(self._parts[view].rows) for view in self.sources]
+        fits = [(self._X, one[train], rows) for one in np.asarray(labels)]
         scores = self._classifier.refit(fits, self._n_classes, "prediction")
         return {
             view: jnp.stack([predictions(jnp.asarray(views[number])) for views in scores])
-            for number, view in enumerate(self._parts)
+            for number, view in enumerate(self.sources)
         }
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:

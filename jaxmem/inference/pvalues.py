@@ -65,7 +65,7 @@ def mid_pvalue(
 def binomial_pvalue(n_successes: Any, n_trials: Any, probability: float) -> Any:
     """p-value of so many successes or more in independent trials that succeed with at most this probability.
 
-    Half a chance makes it the sign test. Arrays are taken elementwise.
+    Arrays are taken elementwise.
     """
     from scipy import stats
 

@@ -235,15 +235,6 @@ def test_rules_of_numpy_numbers_are_saved(tmp_path, untyped):
         assert jm.load(tmp_path / "test.npz").stopping == rule
 
 
-def test_many_small_batches_cost_no_more_than_their_permutations():
-    """Counts are kept in pieces: a million permutations in batches of a hundred are no ten thousand copies."""
-    course = Course(jm.BesagClifford(10**9), "two-sided", 0.0)
-    batch = np.zeros(100)
-    for _ in range(10_000):
-        course.enough(batch)
-    assert course.outcome().n_permutations == 999_999
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
