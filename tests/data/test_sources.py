@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import jaxmem.data as data
-from jaxmem.data import sources
 from jaxmem.data.arrays import stratified_split
+from jaxmem.data.preparing import root_folder
 
 RGB = np.random.default_rng(0).integers(0, 256, (30, 6, 5, 3), dtype=np.uint8)
 LABELS = np.arange(30) % 3
@@ -101,6 +101,10 @@ def test_the_digits_are_5000_once_each_in_equal_classes(root, mnist):
     assert sorted(map(bytes, both)) == sorted(map(bytes, mnist[0].reshape(5_000, -1)))
 
 
+def test_the_digits_are_prepared_under_their_name(root):
+    assert data.prepare("digits", data_dir=root) == root / "digits" / "1.0.0"
+
+
 def test_the_seed_chooses_the_digits_split(root):
     zero, again, one = (data.load(data_dir=root, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(zero.X_train, again.X_train)
@@ -148,7 +152,7 @@ def test_the_second_load_is_fast_and_does_not_import_tfds(root):
 def test_the_cache_folder_is_in_the_home_by_default(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("JAXMEM_DATA_DIR", raising=False)
-    assert sources._root(None) == tmp_path / ".cache" / "jaxmem"
+    assert root_folder(None) == tmp_path / ".cache" / "jaxmem"
 
 
 def truncate(raw):
@@ -254,9 +258,15 @@ def test_a_config_is_part_of_the_name(tmp_path):
     ("name", "messages"),
     [
         (
-            "mnist",
-            ["'mnist' is not prepared in", "offers: digits", "tfds build mnist --file_format=array_record"],
+            "imagenette",
+            ["'imagenette' is not prepared in", "offers: digits", "tfds build imagenette --file_format=array_record"],
         ),
+        (
+            "mnist",
+            ["'mnist' is not prepared in", "from jaxmem.data import prepare; print(prepare('mnist'))", "manual_dir"],
+        ),
+        ("emnist", ["'emnist' is not prepared in", "Nearest names: emnist/balanced, emnist/byclass"]),
+        ("emnist/ballanced", ["Nearest names: emnist/balanced"]),
         ("minst", ["Nearest names: mnist", "tfds build NAME"]),
         ("digit", ["Nearest names: digits"]),
         ("", ["tfds build NAME"]),
