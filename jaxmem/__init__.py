@@ -8,6 +8,7 @@ from jaxmem.examples import example_margins
 from jaxmem.family import permutation_tests
 from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarchical_interval
 from jaxmem.memorization import memorization_test, memorization_tests
+from jaxmem.monitor import MemorizationMonitor
 from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
@@ -25,6 +26,7 @@ __all__ = [
     "KFold",
     "KNeighbors",
     "LinearSVM",
+    "MemorizationMonitor",
     "MemorizationTest",
     "NearestCentroid",
     "PermutationTest",

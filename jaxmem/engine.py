@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Float, Int, Integer, Key
 
 from jaxmem.classifiers import Classifier, HostClassifier, as_classifier
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
@@ -26,7 +26,7 @@ from jaxmem.rematching import REMATCHED_LABELLINGS, rematched_counts
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.validation import Design, KFold
 
-__all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "rounding_of", "score_permutations"]
+__all__ = ["PRECISIONS", "Scored", "Scores", "permutation_test", "rounding_of", "score_permutations", "second_stream"]
 
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
 # the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
@@ -262,7 +262,7 @@ def score_permutations(
     paired_stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     broken_stream = None
     if broken:
-        broken_stream = random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
+        broken_stream = second_stream(key, codes, scheme=scheme, blocks=blocks)
 
     if not validations:
         raise ValueError("validations is empty: name at least one set of rows to score.")
@@ -318,6 +318,13 @@ def score_permutations(
         for name, kinds in scores.items()
     }
     return Scored(scored, exact, diagnostics)
+
+
+def second_stream(
+    key: Key[Array, ""], codes: Integer[Array, " n"], *, scheme: str = "free", blocks: Any = None
+) -> Stream:
+    """Open the stream that is independent of the one that labels are fitted with: that of broken scores."""
+    return random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
 
 
 def _scores(metric: Metric, totals: Totals, n_rows: Mapping[Any, int]) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks import floor, label_noise, measure, memory, peers, scaling
+from benchmarks import floor, label_noise, measure, memory, monitor, peers, scaling
 
 
 def test_in_turn_waits_and_takes_medians():
@@ -40,6 +40,13 @@ def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
     (figures,) = memory.peaks().values()
     assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
+
+
+def test_the_monitor_beside_an_epoch_on_small_sizes():
+    figures = monitor.beside_an_epoch(n=200, sizes=(50,), widths=(6, 4), rounds=1)
+    (name, seconds) = next(iter(figures["seconds"].items()))
+    assert math.isclose(figures["share_of_an_epoch"][name], seconds / figures["epoch_seconds"])
+    assert len(figures["seconds"]) == 2 * 3 and all(value > 0 for value in figures["seconds"].values())
 
 
 def test_records_say_when_where_and_what(tmp_path, monkeypatch):

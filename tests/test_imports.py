@@ -18,7 +18,7 @@ LEVELS = [
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples"},
+    {"family", "memorization", "similarity", "effects", "examples", "monitor"},
     {FACE},
     {"data", "nets"},
     {"studies"},

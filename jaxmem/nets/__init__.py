@@ -1,7 +1,21 @@
 """Flax networks, their training and their features; knows nothing of the tests built on them."""
 
 from jaxmem.nets.features import features, logits
-from jaxmem.nets.models import MLP
+from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
 from jaxmem.nets.train import History, TrainConfig, Trained, train
 
-__all__ = ["MLP", "History", "TrainConfig", "Trained", "features", "logits", "train"]
+__all__ = [
+    "ACTIVATIONS",
+    "CNN",
+    "MLP",
+    "NETWORKS",
+    "History",
+    "ResNet",
+    "TrainConfig",
+    "Trained",
+    "ViT",
+    "features",
+    "logits",
+    "network",
+    "train",
+]

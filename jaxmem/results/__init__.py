@@ -2,7 +2,7 @@
 
 from jaxmem.results.base import as_saved, key_fields
 from jaxmem.results.files import load
-from jaxmem.results.memorization import MemorizationTest, Verdict, memorization_index
+from jaxmem.results.memorization import MemorizationTest, Verdict, learning_index, memorization_index
 from jaxmem.results.permutation import PermutationTest, PermutationTests
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Verdict",
     "as_saved",
     "key_fields",
+    "learning_index",
     "load",
     "memorization_index",
 ]

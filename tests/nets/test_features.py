@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxmem.nets import MLP, History, Trained, features, logits
+from jaxmem.nets import MLP, History, Trained, ViT, features, logits
 from tests.nets.test_models import forward_in_numpy
 
 
@@ -115,6 +115,87 @@ def test_a_module_of_ones_own(X):
     assert logits(model, X).shape == (53, 2)
 
 
+def test_layers_asked_for_and_no_others(X):
+    model = network(widths=(7, 5, 6))
+    whole = features(model, X)
+    got = features(model, X, layers=("layer3", "layer1"), batch_size=20)
+    # From the input side to the output side, whatever order they are asked for in.
+    assert list(got) == ["layer1", "layer3"]
+    for name, value in got.items():
+        np.testing.assert_allclose(value, whole[name], rtol=1e-5, atol=1e-6)
+    assert list(features(model, X, layers="layer2")) == ["layer2"]
+    # What is not asked for may be broken.
+    model.layers[2].kernel[...] = jnp.full((5, 6), jnp.nan)
+    assert list(features(model, X, layers=["layer2"])) == ["layer2"]
+
+
+def test_means_over_what_lies_between_rows_and_channels(X):
+    model = Images(nnx.Rngs(0))
+    got = features(model, X, batch_size=20, pool="mean")
+    np.testing.assert_allclose(got["pixels"], X.mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(got["mixed"], np.asarray(model.mix(X)).mean(axis=(1, 2)), rtol=1e-5, atol=1e-6)
+    # Tokens (n, tokens, width), too; rows of units (n, d) have nothing to average.
+    tokens = ViT((4, 3, 1), 2, (8,), rngs=nnx.Rngs(0))
+    means = features(tokens, X, pool="mean", layers=["block1", "pooled"])
+    whole = features(tokens, X)
+    np.testing.assert_allclose(means["block1"], whole["block1"].reshape(53, 4, 8).mean(axis=1), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(means["pooled"], whole["pooled"], rtol=1e-4, atol=1e-5)
+
+
+class Sowing(nnx.Module):
+    """A user's own module that sows what it computes, in itself and in a part that it calls twice."""
+
+    class Part(nnx.Module):
+        def __init__(self, rngs):
+            self.linear = nnx.Linear(12, 12, rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+        def __call__(self, X):
+            X = self.dropout(self.linear(X))
+            self.sow(nnx.Intermediate, "out", X)
+            return X
+
+    def __init__(self, rngs):
+        self.part = Sowing.Part(rngs)
+
+    def __call__(self, X):
+        for number in (2, 10):
+            X = self.part(X.reshape(len(X), 12))
+            self.sow(nnx.Intermediate, f"layer{number}", X)
+        return X[:, :3]
+
+
+def test_a_module_that_sows(X):
+    model = Sowing(nnx.Rngs(0))
+    once = X.reshape(53, 12) @ np.asarray(model.part.linear.kernel[...])
+    expected = {"layer2": once, "layer10": once @ np.asarray(model.part.linear.kernel[...])}
+    expected |= {"part/out/1": expected["layer2"], "part/out/2": expected["layer10"]}
+    got = features(model, X, batch_size=20)
+    assert list(got) == list(expected)
+    for name, want in expected.items():
+        np.testing.assert_allclose(got[name], want, rtol=1e-4, atol=1e-5)
+    assert list(features(model, X, layers=["layer10"], pool="mean")) == ["layer10"]
+    # The module is left as it is, and gives its logits as ever.
+    assert not model.part.dropout.deterministic
+    np.testing.assert_allclose(logits(model, X), expected["layer10"][:, :3], rtol=1e-4, atol=1e-5)
+
+
+def test_other_layers_compile_anew_and_the_same_do_not(X):
+    class Counted(MLP):
+        traces = 0
+
+        def hidden(self, X):
+            Counted.traces += 1
+            return super().hidden(X)
+
+    model = Counted(12, 3, widths=(7, 5), rngs=nnx.Rngs(0))
+    for layers in (("layer1", "layer2"), ["layer2", "layer1"], ("layer1", "layer2", "layer1")):
+        features(model, X, layers=layers)
+    assert Counted.traces == 1
+    features(model, X, layers=("layer1",))
+    assert Counted.traces == 2
+
+
 def test_broken_activations_name_the_layer(X):
     model = network()
     model.layers[1].kernel[...] = jnp.full((7, 5), jnp.nan)
@@ -125,6 +206,11 @@ def test_broken_activations_name_the_layer(X):
     X[-1, 0, 0, 0] = np.nan
     with pytest.raises(ValueError, match='"layer1" has NaN'):
         features(network(), X, batch_size=20)
+
+
+def test_an_unknown_pooling_is_refused(X, unchecked):
+    with pytest.raises(ValueError, match="pool must be one of 'mean', but is 'meen'"):
+        features(network(), X, pool="meen")
 
 
 def test_refusals(X):
@@ -138,6 +224,12 @@ def test_refusals(X):
 
     with pytest.raises(ValueError, match="Nameless has no method hidden"):
         features(Nameless(), X)
+    with pytest.raises(ValueError, match="its call sows nothing"):
+        features(Nameless(), X)
+    with pytest.raises(ValueError, match=r"each of layers must be one of 'layer1', 'layer2', but is 'layr1'.*'layer1'"):
+        features(network(), X, layers=["layer2", "layr1"])
+    with pytest.raises(ValueError, match="layers is empty"):
+        features(network(), X, layers=[])
     with pytest.raises(ValueError, match='Layer "mean" has shape'):
         features(Pooled(), X)
     with pytest.raises(ValueError, match="batch_size is 0"):
