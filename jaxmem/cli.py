@@ -1,20 +1,29 @@
-"""The command line: `jaxmem run`."""
+"""The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`."""
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Any, Union
 
 import tyro
 
-from jaxmem.plots import epochs_figure
-from jaxmem.studies import epochs
+from jaxmem.plots import study_figures
+from jaxmem.report import write_report
+from jaxmem.studies import STUDIES, Experiment, epochs, load_record, study
 from jaxmem.studies.records import check_folder
 
 __all__ = ["main", "program"]
 
 app = tyro.extras.SubcommandApp()
 _DEFAULT = epochs.Config()
+# One subcommand a study; its options are those of its configuration.
+_OfStudy = Union[  # noqa: UP007
+    tuple(
+        Annotated[each.config, tyro.conf.subcommand(name, default=each.config(), description=each.question)]
+        for name, each in STUDIES.items()
+    )
+]
 
 
 @app.command
@@ -24,10 +33,11 @@ def run(
     force: bool = False,
     quiet: bool = False,
 ) -> None:
-    """Tell learning from memorization in a network trained here and now.
+    """Tell learning from memorization in networks trained here and now: the study `epochs`.
 
-    Trains an MLP, makes perturbed copies of its training rows, tests the features of every layer at every kept epoch on
-    shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.json and epochs.png.
+    Trains some MLPs, makes perturbed copies of their training rows, tests their features at every kept epoch on
+    shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.json, figures and a
+    page, index.html.
 
     Args:
         config: what to run.
@@ -35,12 +45,38 @@ def run(
         force: write into the output folder even if it exists, replacing the results in it.
         quiet: show neither progress nor the table.
     """
-    folder = check_folder(output, force=force)
-    record = epochs.run(config, progress=not quiet)
-    record.save(folder, figures={"epochs.png": epochs_figure(record.data)}, force=force)
-    if not quiet:
-        print(record.table())
-        print(f"\nresults.nc, config.json and epochs.png are in {folder}")
+    _conduct(config, output, force, quiet)
+
+
+@app.command(name="study")
+def run_study(
+    config: _OfStudy,  # pyright: ignore[reportInvalidTypeForm]
+    output: Path | None = None,
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Conduct a study by name; a killed one goes on where it was when called again.
+
+    Args:
+        config: which study, and its options.
+        output: folder for the results; none: jaxmem-NAME.
+        force: write into the output folder even if it exists, replacing the results in it.
+        quiet: show neither progress nor the table.
+    """
+    _conduct(config, output or Path(f"jaxmem-{_name(config)}"), force, quiet)
+
+
+@app.command
+def report(folder: tyro.conf.Positional[Path]) -> None:
+    """Draw the figures of a results folder again, from results.nc alone, and write its page, index.html.
+
+    Args:
+        folder: what `jaxmem run` or `jaxmem study` wrote.
+    """
+    record = load_record(folder)
+    for name, figure in study_figures(record.data).items():
+        figure.savefig(folder / name, dpi=150)
+    print(write_report(record, folder))
 
 
 @app.command
@@ -52,6 +88,22 @@ def version() -> None:
         print(f"{name} {number}")
 
 
+def _name(config: Any) -> str:
+    return next(name for name, each in STUDIES.items() if each.config is type(config))
+
+
+def _conduct(config: Experiment, output: Path, force: bool, quiet: bool) -> None:
+    folder = check_folder(output, force=force)
+    unfinished = folder.with_name(f".{folder.name}-unfinished")
+    record = study.run(STUDIES[_name(config)], config, progress=not quiet, unfinished=unfinished)
+    record.save(folder, figures=study_figures(record.data), force=force)
+    write_report(record, folder)
+    study.forget(unfinished)
+    if not quiet:
+        print(record.table())
+        print(f"\n{', '.join(sorted(path.name for path in folder.iterdir()))} are in {folder}")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0 when done, 1 for a mistake in what was asked, 130 when interrupted."""
     try:
@@ -59,13 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog="jaxmem",
             description="Learning told apart from memorization, by label permutation.",
             args=arguments,
-            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff),
+            config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
         )
     except ValueError as error:
         print(f"jaxmem: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\njaxmem: interrupted; nothing was written.", file=sys.stderr)
+        print("\njaxmem: interrupted; the same command goes on where it was.", file=sys.stderr)
         return 130
     return 0
 
@@ -74,7 +126,7 @@ def program() -> None:
     """`main` as a program of its own.
 
     An interrupt may find XLA in the middle of a computation, in threads that nothing can stop, and an interpreter that
-    shuts down beneath them crashes now and then. All files are closed and removed by then, so the process just ends.
+    shuts down beneath them crashes now and then. All files are closed by then, so the process just ends.
     """
     code = main()
     if code == 130:

@@ -1,1 +1,54 @@
-"""Studies: one file each, a frozen configuration and `run(config)` that returns labelled results."""
+"""Whole experiments: what is compared, on which rows, and what came out.
+
+Reconstructed from the abstract and summaries of Chaibub Neto (2018), arXiv:1802.07714: every setting here is ours.
+"""
+
+from jaxmem.studies import (
+    capacity,
+    classifiers,
+    epochs,
+    label_noise,
+    layers,
+    noise_inputs,
+    random_labels,
+    regularization,
+    retraining,
+    sample_size,
+    stopping,
+    strength,
+)
+from jaxmem.studies.experiment import Data, Experiment, Network, Tests, Training
+from jaxmem.studies.records import Record, load_record
+from jaxmem.studies.study import Study, run
+from jaxmem.studies.summary import Claim, over_seeds
+
+__all__ = [
+    "STUDIES",
+    "Claim",
+    "Data",
+    "Experiment",
+    "Network",
+    "Record",
+    "Study",
+    "Tests",
+    "Training",
+    "load_record",
+    "over_seeds",
+    "run",
+]
+
+_MODULES = (
+    epochs,
+    strength,
+    layers,
+    noise_inputs,
+    random_labels,
+    label_noise,
+    regularization,
+    capacity,
+    sample_size,
+    classifiers,
+    retraining,
+    stopping,
+)
+STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

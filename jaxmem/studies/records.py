@@ -4,6 +4,7 @@ The numbers are one `xarray.Dataset`; saved, they are one NetCDF file that xarra
 folder is written whole or not at all.
 """
 
+import dataclasses
 import json
 import os
 import platform
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from jaxmem.studies.summary import Claim, table
+
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["Record", "check_folder"]
+__all__ = ["Record", "about", "check_folder", "load_record", "versions"]
 
 _PACKAGES = ("jaxmem", "jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
@@ -32,35 +35,27 @@ class Record:
     Attributes:
         study: its name.
         config: the configuration, as plain values.
-        data: the numbers, labelled. Dimensions: classifier, epoch, layer, perturbation, permutation, example.
-            Variables:
-            observed, paired_null, broken_null, test_observed, test_null, learning, memorization, learning_pvalue,
-            example_scores (see `jaxmem.results.MemorizationTest`), and the memorization gains over the untrained
-            network and over the raw input.
+        data: the numbers, labelled. Dimensions: model, seed, epoch, layer, perturbation, classifier, permutation,
+            example; of perturbations, `kind` and `strength` stand beside the label.
+            Variables: observed, paired_null, broken_null, test_observed, test_null, learning, memorization,
+            learning_pvalue, memorization_pvalue, example_scores (see `jaxmem.results.MemorizationTest`), p-values
+            adjusted over the whole study (see `jaxmem.studies.summary`), memorization gains over the untrained network
+            and over the raw inputs (layer "input"), and what the networks themselves predict. Attributes: the study's
+            question, its configuration, versions, and what came out of its claims.
     """
 
     study: str
     config: dict[str, Any]
     data: "xarray.Dataset"
 
-    def table(self, layer: str | None = None) -> str:
-        """The numbers of one layer (None: the last) and of the raw input as text.
+    @property
+    def claims(self) -> list[Claim]:
+        """What the numbers say of the sentences that the study is about."""
+        return [Claim(**claim) for claim in json.loads(self.data.attrs["claims"])]
 
-        A line per epoch, perturbation and classifier; see the attributes of `jaxmem.results.MemorizationTest`.
-        """
-        last = str(self.data.layer.values[-1]) if layer is None else layer
-        blocks = {
-            "input": self.data.sel(layer="input", epoch=0),
-            **{f"epoch {epoch}": self.data.sel(layer=last, epoch=epoch) for epoch in self.data.epoch.values},
-        }
-        lines = [f"features of {last}; epoch 0 is the untrained network", _HEADER, "-" * len(_HEADER)]
-        for name, block in blocks.items():
-            lines += [
-                _line(name, block.sel(perturbation=perturbation, classifier=classifier))
-                for perturbation in block.perturbation.values
-                for classifier in block.classifier.values
-            ]
-        return "\n".join(lines)
+    def table(self) -> str:
+        """Means over seeds as text, at the last epoch and layer but along the study's axis, and then the claims."""
+        return "\n".join([*table(self.data), "", *map(str, self.claims)])
 
     def save(
         self, folder: str | os.PathLike, *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
@@ -76,14 +71,15 @@ class Record:
             ValueError: the folder exists and `force` is not given, or it cannot be written.
         """
         folder = check_folder(folder, force=force)
-        about = {"study": self.study, "config": self.config, "versions": versions()}
+        described = {"study": self.study, "config": self.config, "versions": versions()}
         # The configuration travels with the numbers too, should the file lose its folder.
-        data = self.data.assign_attrs({name: json.dumps(value) for name, value in about.items()})
+        data = self.data.assign_attrs({name: json.dumps(value) for name, value in described.items()})
+        compressed = {name: {"zlib": True, "complevel": 1} for name, values in data.items() if values.ndim}
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workshop:
             finished = Path(workshop, folder.name)
             finished.mkdir()
-            data.to_netcdf(finished / "results.nc", engine="h5netcdf")
-            (finished / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+            data.to_netcdf(finished / "results.nc", engine="h5netcdf", encoding=compressed)
+            (finished / "config.json").write_text(json.dumps(described, indent=2) + "\n")
             for name, figure in (figures or {}).items():
                 figure.savefig(finished / name, dpi=150)
             if folder.exists():
@@ -115,6 +111,28 @@ def check_folder(folder: str | os.PathLike, *, force: bool = False) -> Path:
     return folder
 
 
+def load_record(folder: str | os.PathLike) -> Record:
+    """Read a results folder back.
+
+    Raises:
+        ValueError: no `results.nc` of a study is there.
+    """
+    import xarray
+
+    path = Path(folder) / "results.nc"
+    try:
+        data = xarray.load_dataset(path, engine="h5netcdf")
+        described = {name: json.loads(data.attrs.pop(name)) for name in ("study", "config", "versions")}
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is not the result of a study: name the folder that `jaxmem study` wrote.") from error
+    return Record(described["study"], described["config"], data)
+
+
+def about(study: str, config: Any) -> dict[str, Any]:
+    """What decides the numbers of a study: its name, all its options, and versions."""
+    return {"study": study, "config": dataclasses.asdict(config), "versions": versions()}
+
+
 def versions() -> dict[str, str]:
     """Versions of everything that could change a number, and the device."""
     return {
@@ -122,19 +140,3 @@ def versions() -> dict[str, str]:
         **{package: version(package) for package in _PACKAGES},
         "device": jax.devices()[0].device_kind,
     }
-
-
-_HEADER = (
-    f"{'features':<9} {'perturbation':<19} {'classifier':<10} {'observed':>8}  {'null mean ± sd':>15}  {'chance':>6}"
-    f"  {'test':>6}  {'learning':>8}  {'memorization':>12}  {'gain':>7}  {'p':>6}"
-)
-
-
-def _line(name: str, row: "xarray.Dataset") -> str:
-    null = row.paired_null
-    return (
-        f"{name:<9} {row.perturbation.item():<19} {row.classifier.item():<10} {row.observed.item():8.3f}  "
-        f"{null.mean().item():6.3f} ± {null.std().item():6.4f}  {row.broken_null.mean().item():6.3f}  "
-        f"{row.test_observed.item():6.3f}  {row.learning.item():8.3f}  {row.memorization.item():12.3f}  "
-        f"{row.memorization_gain.item():+7.3f}  {row.learning_pvalue.item():6.3f}"
-    )

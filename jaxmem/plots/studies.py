@@ -1,0 +1,218 @@
+"""Figures of studies, from their labelled numbers alone (`Record.data`, or a results file opened with xarray)."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxmem.studies.summary import over_seeds, shown
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "epochs_figure",
+    "indices_figure",
+    "label_noise_figure",
+    "retraining_figure",
+    "stopping_figure",
+    "study_figures",
+]
+
+# Okabe & Ito (2008): told apart by colour-blind readers and in grey.
+_OBSERVED, _NULL, _TEST, _CHANCE, _LEARNING = "#0072B2", "#D55E00", "#009E73", "#777777", "#56B4E9"
+
+
+def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
+    """The figures of a study by file name."""
+    figures = {"indices.png": indices_figure(data)}
+    if data.attrs["axis"] == "epoch":
+        figures = {"epochs.png": epochs_figure(data), **figures}
+    if data.wrong_labels_as_given.notnull().any() and data.sizes["epoch"] > 2:
+        figures["wrong-labels.png"] = label_noise_figure(data)
+    if "retrained_null" in data:
+        figures["retraining.png"] = retraining_figure(data)
+    if "stopped_test_accuracy" in data:
+        figures["stopping.png"] = stopping_figure(data)
+    return figures
+
+
+def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str | None = None) -> "Figure":
+    """Null distributions and observed scores over epochs: a row of panels per classifier, a column per perturbation.
+
+    Args:
+        data: the numbers of a study.
+        layer: whose features; None: the last.
+        model: of which networks; None: the first.
+    """
+    data = data.sel(model=model) if model else data.isel(model=0)
+    layer = str(data.layer.values[-1]) if layer is None else layer
+    figure, panels = _panels(data.sizes["classifier"], data.sizes["perturbation"])
+    for row, classifier in enumerate(data.classifier.values):
+        for column, perturbation in enumerate(data.perturbation.values):
+            panel = panels[row, column]
+            _dynamics(panel, data.sel(classifier=classifier, perturbation=perturbation), layer)
+            if row == 0:
+                panel.set_title(str(perturbation), fontsize=10)
+            if column == 0:
+                panel.set_ylabel(f"{classifier}\naccuracy")
+            if row == len(panels) - 1:
+                panel.set_xlabel("epoch")
+    place = "last hidden layer" if layer == "last" else layer
+    return _finish(figure, panels[0, 0], f"Learning and memorization in the {place} ({data.sizes['seed']} networks)")
+
+
+def indices_figure(data: "xarray.Dataset") -> "Figure":
+    """Learning and memorization indices along the axis of a study, means over seeds with 95% intervals.
+
+    A row of panels per classifier and a column per perturbation (or kind of perturbation, with its strengths as the
+    axis); models, or epochs of the first model, or layers of each model, along the axis.
+    """
+    axis = data.attrs["axis"]
+    part = shown(data)
+    groups: list[tuple[str, xarray.Dataset]] = [("", part)]
+    if axis == "layer" and part.sizes["model"] > 1:
+        groups = [(str(model), part.sel(model=[model])) for model in part.model.values]
+    rows = [("", part.classifier.values)] if axis == "classifier" else [(str(c), [c]) for c in part.classifier.values]
+    columns = (
+        [(kind, (part.kind == kind).values) for kind in dict.fromkeys(part.kind.values.tolist())]
+        if axis == "perturbation"
+        else [(str(label), (part.perturbation == label).values) for label in part.perturbation.values]
+    )
+    figure, panels = _panels(len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis != "perturbation")
+    for group, (group_name, of_group) in enumerate(groups):
+        for row, (name, which) in enumerate(rows):
+            for column, (title, chosen) in enumerate(columns):
+                panel = panels[group * len(rows) + row, column]
+                own = of_group.sel(classifier=which).isel(perturbation=chosen)
+                _indices(panel, own, data.attrs["axis"])
+                if group == row == 0:
+                    panel.set_title(title, fontsize=10)
+                if column == 0:
+                    panel.set_ylabel("\n".join(filter(None, [group_name, name, "index"])))
+                if group * len(rows) + row == len(panels) - 1:
+                    panel.set_xlabel({"perturbation": "strength"}.get(axis, axis))
+    return _finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def label_noise_figure(data: "xarray.Dataset") -> "Figure":
+    """What networks make of rows with wrong labels, and of test rows, over epochs: a panel per model."""
+    models = [m for m in data.model.values if data.sel(model=m).wrong_labels_as_given.notnull().any()]
+    figure, panels = _panels(1, len(models))
+    places = np.arange(data.sizes["epoch"])
+    lines = {
+        "wrong_labels_as_true": ("wrongly labelled: predicted as true class", _OBSERVED, "o-"),
+        "wrong_labels_as_given": ("wrongly labelled: predicted as labelled", _NULL, "s-"),
+        "network_test_accuracy": ("test accuracy", _TEST, "^:"),
+    }
+    for panel, model in zip(panels[0], models, strict=True):
+        for name, (label, color, style) in lines.items():
+            _line(panel, places, over_seeds(data[name].sel(model=model)), style, color, label)
+        panel.set_xticks(places, [str(epoch) for epoch in data.epoch.values])
+        panel.set(title=str(model), xlabel="epoch")
+    panels[0, 0].set_ylabel("share of rows")
+    return _finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def retraining_figure(data: "xarray.Dataset") -> "Figure":
+    """Test accuracies of networks trained on shuffled labels, and on the labels as they are: a panel per model."""
+    figure, panels = _panels(1, data.sizes["model"], wide=True)
+    for panel, model in zip(panels[0], data.model.values, strict=True):
+        own = data.sel(model=model)
+        panel.violinplot(own.retrained_null.transpose("retrained", "seed").values, own.seed.values, widths=0.8)
+        for artist in panel.collections:
+            artist.set_color(_CHANCE)
+        panel.plot([], [], color=_CHANCE, lw=4, alpha=0.5, label="networks trained on shuffled labels")
+        panel.plot(own.seed, own.retrained_observed, "o", color=_OBSERVED, label="network trained on its labels")
+        panel.set_xticks(own.seed.values, [f"{s}\np = {p:.2g}" for s, p in enumerate(own.retrained_pvalue.values)])
+        panel.set(title=str(model), xlabel="seed")
+    panels[0, 0].set_ylabel("accuracy on test rows")
+    return _finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def stopping_figure(data: "xarray.Dataset") -> "Figure":
+    """Test accuracy where each rule stops, a panel per model."""
+    figure, panels = _panels(1, data.sizes["model"], wide=True)
+    places = np.arange(data.sizes["rule"])
+    for panel, model in zip(panels[0], data.model.values, strict=True):
+        own = data.sel(model=model)
+        _line(panel, places, over_seeds(own.stopped_test_accuracy), "o", _TEST, "accuracy on test rows where it stops")
+        epochs = own.stopped_epoch.mean("seed").values
+        names = [f"{rule} ({epoch:.0f})" for rule, epoch in zip(data.rule.values, epochs, strict=True)]
+        panel.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
+        panel.set_title(f"model {model}")
+    panels[0, 0].set_xlabel("rule (mean epoch)")
+    return _finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def _panels(n_rows: int, n_columns: int, *, wide: bool = False, sharex: bool = True) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=((3.6 if wide else 2.9) * n_columns + 0.6, 2.6 * n_rows + 1.2), layout="constrained")
+    panels = figure.subplots(n_rows, n_columns, sharex="col" if sharex else False, sharey=True, squeeze=False)
+    for panel in panels.flat:
+        panel.set_ylim(-0.03, 1.03)
+        panel.grid(axis="y", alpha=0.25)
+    return figure, panels
+
+
+def _finish(figure: "Figure", panel: "Axes", title: str) -> "Figure":
+    handles, labels = panel.get_legend_handles_labels()
+    columns = max(1, int(figure.get_figwidth() / 2.4))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _line(panel: "Axes", places: Any, found: "xarray.Dataset", style: str, color: str, label: str, **more: Any) -> None:
+    """Means, with error bars where there are several seeds."""
+    mean = found["mean"].values.ravel()
+    errors = np.nan_to_num(np.stack([mean - found.low.values.ravel(), found.high.values.ravel() - mean]))
+    options = {"color": color, "markersize": 4, "lw": 1.2, "capsize": 2, "elinewidth": 1} | more
+    panel.errorbar(places, mean, errors if errors.any() else None, fmt=style, label=label, **options)
+
+
+def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
+    """One panel: indices of the trained networks, of the untrained ones, and of the raw inputs."""
+    own = part if axis == "layer" else part.isel(layer=[-1])
+    if axis == "perturbation":
+        own = own.sortby("strength")
+        places, ticks = own.strength.values, [f"{s:g}" for s in own.strength.values]
+    else:
+        names = own[axis].values
+        places, ticks = np.arange(len(names)), [str(name) for name in names]
+    untrained = own.memorization - own.memorization_gain
+    raw = own.memorization - own.memorization_gain_over_input
+    test = own.test_observed.broadcast_like(own.observed)
+    solid, dotted = ("-", ":") if axis in ("epoch", "layer", "perturbation") else ("", "")
+    _line(panel, places, over_seeds(own.learning), f"o{solid}", _LEARNING, "learning index")
+    _line(panel, places, over_seeds(own.memorization), f"s{solid}", _NULL, "memorization index")
+    hollow = {"markerfacecolor": "white"}
+    if axis != "epoch":
+        _line(panel, places, over_seeds(untrained), f"s{dotted}", _NULL, "of untrained networks", **hollow)
+    if axis != "layer":
+        _line(panel, places, over_seeds(raw), f"D{dotted}", _CHANCE, "memorization index of raw inputs", **hollow)
+    _line(panel, places, over_seeds(test), f"^{dotted}", _TEST, "accuracy on independent test rows")
+    long = max(map(len, ticks)) > 4
+    panel.set_xticks(places, ticks, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
+
+
+def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
+    """One panel: violins of the paired null, lines of the observed score, chance, and the independent test score."""
+    own, raw = data.sel(layer=layer), data.sel(layer="input").isel(epoch=0)
+    # Epochs are kept at growing distances, so their order is the axis.
+    places = np.arange(own.sizes["epoch"])
+    null = own.paired_null.transpose("epoch", "seed", "permutation").values.reshape(len(places), -1)
+    violins = panel.violinplot(null.T, places, widths=0.8)
+    for part in violins.values():
+        for artist in part if isinstance(part, list) else [part]:
+            artist.set_color(_NULL)  # pyright: ignore[reportAttributeAccessIssue]
+    over = ["seed", "permutation"]
+    _line(panel, places, over_seeds(own.observed), "o-", _OBSERVED, "observed")
+    panel.plot(places, own.paired_null.mean(over), "-", color=_NULL, lw=1, label="paired null (memorization)")
+    _line(panel, places, over_seeds(own.test_observed), "s:", _TEST, "independent test")
+    panel.plot(places, own.broken_null.mean(over), "--", color=_CHANCE, lw=1, label="chance (broken null)")
+    raw_null = raw.paired_null.mean(over).item()
+    panel.axhline(raw_null, color=_NULL, lw=0.8, ls=(0, (1, 2)), label="paired null of raw inputs")
+    panel.set_xticks(places, [str(epoch) for epoch in own.epoch.values])

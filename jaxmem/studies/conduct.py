@@ -1,0 +1,370 @@
+"""Conduct experiments: draw rows, train networks, and put their features through the memorization tests.
+
+Pieces of the work go through a `Store` under what decides them, so that experiments with the same rows share the
+baseline of the raw inputs, and those with the same rows and structure the one of the untrained networks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.data import class_noise, gaussian_noise_inputs, load, parse, random_labels, shuffled_pixels
+from jaxmem.data.arrays import stratified_split
+from jaxmem.memorization import memorization_tests
+from jaxmem.results import MemorizationTest
+from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment
+from jaxmem.studies.store import Piece, Store
+from jaxmem.validation import Holdout, SharedStructure
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["INPUT", "Rows", "conduct", "draw_rows", "key_for", "train_networks"]
+
+INPUT = "input"
+# What is random, each with keys of its own.
+NETWORK, LABELS, INPUTS, COPIES, PERMUTATIONS = range(5)
+
+
+class Rows(NamedTuple):
+    """What one network is trained and tested on; labels may be wrong, true labels are not."""
+
+    X: np.ndarray
+    y: np.ndarray
+    y_true: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    X_validation: np.ndarray
+    y_validation: np.ndarray
+    copies: dict[str, np.ndarray]
+
+
+def conduct(models: Mapping[str, Experiment], store: Store, *, progress: bool = True) -> "xarray.Dataset":
+    """Conduct experiments and label their numbers; see `jaxmem.studies.records.Record`.
+
+    Args:
+        models: experiments by name, with the same kept epochs, perturbations, classifiers and permutations.
+        store: where finished pieces are kept.
+        progress: show bars on a terminal.
+
+    Raises:
+        ValueError: an experiment that cannot be conducted; training that blows up, with the epoch.
+    """
+    parts = {}
+    for number, (name, experiment) in enumerate(models.items(), start=1):
+        title = f"{name} ({number} of {len(models)})" if len(models) > 1 else ""
+        parts[name] = _conduct(experiment, store, partial(_bar, title, progress))
+    return _join("model", parts)
+
+
+def _bar(title: str, progress: bool, what: str, total: int) -> Any:
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=f"{title} {what}".strip(), disable=not progress or None)
+
+
+def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any]) -> "xarray.Dataset":
+    data, seeds = experiment.data, range(experiment.seeds)
+    epochs = experiment.training.keep_epochs
+    # The data set is found by name and seed, so that the rows of all seeds need not be held at once.
+    rows = cache(partial(draw_rows, experiment))
+    common = experiment.seed, experiment.tests, data
+    networks = replace(experiment.network, dropout=0.0)  # An untrained network knows nothing of dropout.
+
+    def key_of(seed: int, epoch: int) -> Any:
+        return common, seed, (networks, 0) if epoch == 0 else (experiment.network, experiment.training, epoch)
+
+    history_key = common, experiment.network, experiment.training, experiment.seeds
+    missing = [(seed, epoch) for seed in seeds for epoch in epochs if key_of(seed, epoch) not in store]
+    trained: Any = None
+    if missing or history_key not in store:
+        with bar("training", experiment.training.epochs) as shown:
+            checkpoint = store.folder_for(history_key)
+            X, y = (np.stack([getattr(rows(seed), name) for seed in seeds]) for name in ("X", "y"))
+            if not data.differs_by_seed:
+                X, y = X[0], y[0]
+            keys = jnp.stack([key_for(experiment, NETWORK, seed) for seed in seeds])
+            trained = train_networks(experiment, X, y, keys, checkpoint, lambda *_: shown.update())
+    history = store.get(history_key, lambda: {"loss": trained.history.loss, "accuracy": trained.history.accuracy})
+    with bar("testing", len(seeds) * (len(epochs) + 1)) as shown:
+        inputs = store.get((common, experiment.seeds, INPUT), lambda: _of_inputs(experiment, [rows(s) for s in seeds]))
+        shown.update(len(seeds))
+
+        def cell(seed: int, epoch: int) -> Piece:
+            shown.update()
+            return store.get(
+                key_of(seed, epoch), lambda: _of_network(experiment, rows(seed), trained.member(seed).at(epoch))
+            )
+
+        cells = {(seed, epoch): cell(seed, epoch) for seed in seeds for epoch in epochs}
+    return _label(experiment, inputs, cells, history)
+
+
+def key_for(experiment: Experiment, purpose: int, seed: int = 0) -> Any:
+    """The key of something random: `NETWORK`, `PERMUTATIONS`, ..."""
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), purpose), seed)
+
+
+@cache
+def _dataset(name: str, data_dir: str | None, seed: int) -> Any:
+    return load(name, data_dir=data_dir, seed=seed)
+
+
+def draw_rows(experiment: Experiment, seed: int) -> Rows:
+    """Rows of the network of that seed."""
+    data = experiment.data
+    dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
+    X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
+    n_classes = len(dataset.class_names)
+    if not 0 <= data.n_validation < len(X_test):
+        raise ValueError(f"n_validation is {data.n_validation} of {len(X_test)} test rows; some must remain to test.")
+    if data.n_train is not None and data.n_train != len(X):
+        if not 2 * n_classes <= data.n_train <= len(X):
+            raise ValueError(
+                f"n_train is {data.n_train}; {data.dataset!r} has {len(X)} training rows of {n_classes} classes, and a "
+                f"test takes two of each: choose {2 * n_classes} to {len(X)}."
+            )
+        chosen, _ = stratified_split(y, data.n_train, seed)
+        X, y = X[chosen], y[chosen]
+    X, X_test = _inputs(key_for(experiment, INPUTS, seed), data, X, X_test)
+    y_true, label_key = y, key_for(experiment, LABELS, seed)
+    if data.random_labels:
+        y = np.asarray(random_labels(label_key, y, data.random_labels))
+    if data.confused_labels:
+        p, same = data.confused_labels, np.eye(n_classes)
+        y = np.asarray(class_noise(jax.random.fold_in(label_key, 1), y, (1 - p) * same + p * np.roll(same, 1, axis=1)))
+    copies_key = key_for(experiment, COPIES, seed)
+    copies = {
+        label: np.asarray(parse(label)(jax.random.fold_in(copies_key, number), X))
+        for number, label in enumerate(experiment.tests.perturbations)
+    }
+    n = data.n_validation
+    return Rows(X, y, y_true, X_test[n:], y_test[n:], X_test[:n], y_test[:n], copies)
+
+
+def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Training and test rows with another input in place of their images, drawn together."""
+    if data.inputs == "images":
+        return X, X_test
+    both = np.concatenate([X, X_test])
+    if data.inputs.startswith("shuffled"):
+        both = shuffled_pixels(key, both, each=data.inputs == "shuffled-each")
+    else:
+        both = gaussian_noise_inputs(key, both, data.inputs.removesuffix("-noise"))
+    both = np.asarray(both)
+    return both[: len(X)], both[len(X) :]
+
+
+def train_networks(
+    experiment: Experiment,
+    X: np.ndarray,
+    y: np.ndarray,
+    keys: Any,
+    checkpoint: Path | None = None,
+    progress: Callable[..., object] | None = None,
+) -> Any:
+    """Networks of an experiment's structure and training, one a key, on rows and labels of all or of each.
+
+    Returns:
+        See `jaxmem.nets.train_ensemble`.
+    """
+    from jaxmem.nets import TrainConfig, network, train_ensemble
+
+    training, structure = experiment.training, experiment.network
+    config = TrainConfig(
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        weight_decay=training.weight_decay,
+        keep_epochs=training.keep_epochs,
+        augment=None if training.augment is None else parse(training.augment),
+    )
+    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
+
+    def make(rngs: Any) -> Any:
+        return network(
+            structure.architecture,
+            X.shape[-3:],
+            n_classes,
+            widths=structure.widths,
+            dropout=structure.dropout,
+            activation=structure.activation,
+            batch_norm=structure.batch_norm,
+            rngs=rngs,
+        )
+
+    return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
+
+
+def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:
+    """Tests of the raw inputs, of all seeds: one fit for all of them where rows and labels are the same."""
+
+    def flat(X: np.ndarray) -> np.ndarray:
+        return X.reshape(len(X), -1)
+
+    together = not experiment.data.differs_by_seed
+    pieces = []
+    for group in [rows] if together else [[one] for one in rows]:
+        first = group[0]
+        copies = {(seed, label): flat(X) for seed, one in enumerate(group) for label, X in one.copies.items()}
+        piece = _tested(experiment, flat(first.X), first.y, copies, flat(first.X_test), first.y_test)
+        pieces += [_of_seed(piece, seed, len(group)) for seed in range(len(group))]
+    return {name: np.stack([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def _of_seed(piece: Piece, seed: int, n_seeds: int) -> Piece:
+    """What belongs to one seed's copies of what was tested for all of them at once."""
+
+    def own(name: str, values: np.ndarray) -> np.ndarray:
+        return values if name in _OF_TEST_ROWS else np.split(values, n_seeds, axis=1)[seed]
+
+    return {name: own(name, values) for name, values in piece.items()}
+
+
+def _of_network(experiment: Experiment, rows: Rows, model: Any) -> Piece:
+    """Tests of the features of every layer asked for, and how well the network itself does."""
+    from jaxmem.nets import features
+
+    names = list(features(model, rows.X[:1]))
+    layers = [names[-1] if layer == LAST else layer for layer in experiment.tests.layers] or names
+    read = partial(features, model, layers=layers, pool="mean" if experiment.tests.pool else None)
+    train, test = read(rows.X), read(rows.X_test)
+    copies = {label: read(X) for label, X in rows.copies.items()}
+    piece = _own_accuracies(model, rows)
+    for layer, shown in zip(layers, experiment.tests.layers or layers, strict=True):
+        of_layer = {label: values[layer] for label, values in copies.items()}
+        tested = _tested(experiment, train[layer], rows.y, of_layer, test[layer], rows.y_test)
+        piece |= {f"{shown}/{name}": values for name, values in tested.items()}
+    return piece
+
+
+def _own_accuracies(model: Any, rows: Rows) -> Piece:
+    """Accuracies of the network's own predictions; NaN where there are no such rows."""
+    from jaxmem.nets import logits
+
+    predicted = np.asarray(logits(model, rows.X)).argmax(axis=1)
+    wrong = rows.y != rows.y_true
+
+    def share(right: np.ndarray) -> np.ndarray:
+        return np.array(right.mean() if right.size else np.nan)
+
+    loss = np.array(np.nan)
+    if len(rows.X_validation):
+        scores = jax.nn.log_softmax(logits(model, rows.X_validation))
+        loss = np.array(-np.asarray(scores)[np.arange(len(rows.y_validation)), rows.y_validation].mean())
+    return {
+        "network_train_accuracy": share(predicted == rows.y),
+        "network_test_accuracy": share(np.asarray(logits(model, rows.X_test)).argmax(axis=1) == rows.y_test),
+        "wrong_labels_as_given": share((predicted == rows.y)[wrong]),
+        "wrong_labels_as_true": share((predicted == rows.y_true)[wrong]),
+        "validation_loss": loss,
+    }
+
+
+_OF_TEST_ROWS = ("test_observed", "test_null")
+
+
+def _tested(
+    experiment: Experiment, X: Any, y: np.ndarray, copies: Mapping[Any, Any], X_test: Any, y_test: np.ndarray
+) -> Piece:
+    """Memorization tests of one set of features; arrays of (classifier, perturbation, ...)."""
+    designs = {label: SharedStructure(values) for label, values in copies.items()}
+    by_classifier = [
+        memorization_tests(
+            CLASSIFIERS[name],
+            X,
+            y,
+            designs,
+            test=Holdout(X_test, y_test),
+            n_permutations=experiment.tests.n_permutations,
+            key=key_for(experiment, PERMUTATIONS),
+            progress=False,
+        )
+        for name in experiment.tests.classifiers
+    ]
+    results = [list(tests.values()) for tests in by_classifier]
+
+    def table(value: Callable[[MemorizationTest], Any]) -> np.ndarray:
+        return np.array([[value(test) for test in tests] for tests in results])
+
+    return {
+        "observed": table(lambda test: test.statistic),
+        "paired_null": table(lambda test: test.null_distribution),
+        "broken_null": table(lambda test: test.chance_distribution),
+        "learning": table(lambda test: test.learning),
+        "memorization": table(lambda test: test.memorization),
+        "learning_pvalue": table(lambda test: test.learning_pvalue),
+        "memorization_pvalue": table(lambda test: test.memorization_pvalue),
+        "example_scores": table(lambda test: test.example_scores).astype(np.float32),
+        "test_observed": np.array([tests[0].test_statistic for tests in results]),
+        "test_null": np.array([tests[0].test_null_distribution for tests in results]),
+    }
+
+
+_LAST_DIMENSION = {
+    "paired_null": "permutation",
+    "broken_null": "permutation",
+    "test_null": "permutation",
+    "example_scores": "example",
+}
+
+
+def _label(
+    experiment: Experiment, inputs: Piece, cells: Mapping[tuple[int, int], Piece], history: Piece
+) -> "xarray.Dataset":
+    """The pieces as one labelled set; the raw inputs are a layer, the same at every epoch."""
+    import xarray
+
+    tests, epochs = experiment.tests, experiment.training.keep_epochs
+    seeds = range(experiment.seeds)
+    a_cell = cells[0, 0]
+    layers = list(dict.fromkeys(name.split("/")[0] for name in a_cell if "/" in name))
+    variables: dict[str, Any] = {}
+    for name, values in inputs.items():
+        more = (_LAST_DIMENSION[name],) if name in _LAST_DIMENSION else ()
+        dims = ("classifier", *more) if name in _OF_TEST_ROWS else ("classifier", "perturbation", *more)
+        table = [
+            [np.stack([values[seed], *(cells[seed, epoch][f"{layer}/{name}"] for layer in layers)]) for epoch in epochs]
+            for seed in seeds
+        ]
+        variables[name] = (("seed", "epoch", "layer", *dims), np.array(table))
+    for name in (name for name in a_cell if "/" not in name):
+        variables[name] = (("seed", "epoch"), [[cells[seed, epoch][name] for epoch in epochs] for seed in seeds])
+    for name, values in history.items():
+        variables[f"training_{name}"] = (("seed", "training_epoch"), values)
+    perturbations = [parse(label) for label in tests.perturbations]
+    coordinates = {
+        "seed": list(seeds),
+        "epoch": list(epochs),
+        "layer": [INPUT, *layers],
+        "classifier": list(tests.classifiers),
+        "perturbation": list(tests.perturbations),
+        "kind": ("perturbation", [one.name for one in perturbations]),
+        "strength": ("perturbation", [float(one.amount) for one in perturbations]),
+        "permutation": np.arange(1, variables["paired_null"][1].shape[-1] + 1),
+        "example": np.arange(variables["example_scores"][1].shape[-1]),
+        "training_epoch": np.arange(1, experiment.training.epochs + 1),
+    }
+    data = xarray.Dataset(variables, coordinates)
+    memorization = data.memorization
+    return data.assign(
+        memorization_gain=memorization - memorization.sel(epoch=0, drop=True),
+        memorization_gain_over_input=memorization - memorization.sel(layer=INPUT, drop=True),
+    )
+
+
+def _join(dimension: str, parts: "Mapping[str, xarray.Dataset]") -> "xarray.Dataset":
+    """Stack along a new dimension, the mapping's keys its coordinate; what only some have is NaN in the others."""
+    import xarray
+
+    # In the order in which they come, where xarray would sort.
+    layers = list(dict.fromkeys(layer for part in parts.values() for layer in part.layer.values))
+    index = xarray.Variable(dimension, list(parts))
+    data = [part.reindex(layer=layers) for part in parts.values()]
+    return xarray.concat(data, index, join="outer", coords="minimal", compat="override")

@@ -1,0 +1,64 @@
+"""Networks trained where some labels are wrong: what becomes of the rows with wrong ones, epoch by epoch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxmem.studies.experiment import Experiment, Training
+from jaxmem.studies.study import Study, comparison
+from jaxmem.studies.summary import Claim, is_positive
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["STUDY", "Config"]
+
+
+@dataclass(frozen=True)
+class Config(Experiment):
+    """Learning and memorization under label noise.
+
+    Args:
+        random_shares: of rows whose labels are shuffled; see `random_labels`.
+        confused_shares: of rows that get the label of the next class; see `confused_labels`.
+    """
+
+    training: Training = Training(keep_epochs=(0, 1, 2, 5, 10, 20, 40))
+    random_shares: tuple[float, ...] = (0.0, 0.2, 0.5)
+    confused_shares: tuple[float, ...] = (0.2,)
+
+
+def _models(config: Config) -> Mapping[str, Experiment]:
+    return {
+        **{f"random {s:g}": replace(config, data=replace(config.data, random_labels=s)) for s in config.random_shares},
+        **{
+            f"confused {s:g}": replace(config, data=replace(config.data, confused_labels=s))
+            for s in config.confused_shares
+        },
+    }
+
+
+def _claims(data: "xarray.Dataset") -> list[Claim]:
+    claims = []
+    for model in (name for name in data.model.values if not name.endswith(" 0")):
+        own = data.sel(model=model)
+        early = own.wrong_labels_as_true.isel(epoch=slice(1, None)).max("epoch")
+        claims += [
+            is_positive(
+                f"{model}: at some epoch, wrongly labelled rows are given their true class more often than the label "
+                "that they have",
+                early - own.wrong_labels_as_given.isel(epoch=own.wrong_labels_as_true.mean("seed").argmax("epoch")),
+            ),
+            is_positive(
+                f"{model}: in the end they are predicted as labelled",
+                (own.wrong_labels_as_given - own.wrong_labels_as_true).isel(epoch=-1),
+            ),
+            is_positive(
+                f"{model}: test accuracy falls from its best epoch to the last",
+                (own.network_test_accuracy.max("epoch") - own.network_test_accuracy.isel(epoch=-1)) - 0.01,
+            ),
+        ]
+    return claims
+
+
+STUDY = Study("label-noise", "What becomes of rows with wrong labels?", Config, comparison(_models), "model", _claims)

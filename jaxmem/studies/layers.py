@@ -1,0 +1,57 @@
+"""Every hidden layer, of several architectures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxmem.studies.experiment import Experiment, Tests, Training
+from jaxmem.studies.study import Study, comparison
+from jaxmem.studies.summary import Claim, is_positive
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["STUDY", "Config"]
+
+
+@dataclass(frozen=True)
+class Config(Experiment):
+    """Learning and memorization in every layer.
+
+    Args:
+        architectures: the networks to look into, beside the options of `network`.
+    """
+
+    training: Training = Training(epochs=20, keep_epochs=(0, 20))
+    tests: Tests = Tests(layers=(), pool=True)
+    architectures: tuple[str, ...] = ("mlp", "cnn")
+
+
+def _models(config: Config) -> Mapping[str, Experiment]:
+    return {name: replace(config, network=replace(config.network, architecture=name)) for name in config.architectures}
+
+
+def _claims(data: "xarray.Dataset") -> list[Claim]:
+    claims = []
+    last = data.isel(epoch=-1)
+    for model in data.model.values:
+        own = last.sel(model=model).dropna("layer", how="all", subset=["observed"]).isel(layer=slice(1, None))
+        for classifier in data.classifier.values:
+            learning, memorization = (
+                own[name].sel(classifier=classifier).mean("perturbation") for name in ("learning", "memorization")
+            )
+            first, deep = own.layer.values[[0, -1]]
+            claims += [
+                is_positive(
+                    f"{model}: {deep} is tuned to the labels more than {first}, as {classifier} sees it",
+                    learning.isel(layer=-1) - learning.isel(layer=0),
+                ),
+                is_positive(
+                    f"{model}: {deep} gives away less than {first}, as {classifier} sees it",
+                    memorization.isel(layer=0) - memorization.isel(layer=-1),
+                ),
+            ]
+    return claims
+
+
+STUDY = Study("layers", "Which layers learn, and which memorize?", Config, comparison(_models), "layer", _claims)

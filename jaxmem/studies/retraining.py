@@ -1,0 +1,125 @@
+"""The whole-pipeline null: networks trained anew on shuffled labels, beside the tests of one network's features.
+
+Hidden features of a network trained on labels are functions of these labels, so tests of features speak of what a probe
+finds there, and not of whether inputs and labels are independent. That takes shuffling before training: the network is
+trained on B shuffled labellings, everything else being equal, and the test accuracies compared. Where inputs are noise
+or labels are random the features are tuned to the labels all the same, and retraining finds nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.inference import adjusted, pvalue
+from jaxmem.permutations import random_stream
+from jaxmem.studies.conduct import NETWORK, PERMUTATIONS, conduct, draw_rows, key_for, train_networks
+from jaxmem.studies.experiment import Data, Experiment, Training
+from jaxmem.studies.store import Piece, Store
+from jaxmem.studies.study import Study
+from jaxmem.studies.summary import Claim, all_below
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["STUDY", "Config"]
+
+_DEPENDENT = "images"
+
+
+@dataclass(frozen=True)
+class Config(Experiment):
+    """Tests of features beside networks trained anew on shuffled labels.
+
+    Args:
+        n_retrained: networks trained on shuffled labels, for every model and seed.
+    """
+
+    data: Data = Data(n_train=500)
+    training: Training = Training(epochs=20, keep_epochs=(0, 20))
+    n_retrained: int = 99
+
+
+def _models(config: Config) -> Mapping[str, Experiment]:
+    return {
+        _DEPENDENT: config,
+        "noise inputs": replace(config, data=replace(config.data, inputs="standard-noise")),
+        "random labels": replace(config, data=replace(config.data, random_labels=1.0)),
+    }
+
+
+def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
+    from tqdm.auto import tqdm
+
+    models = _models(config)
+    data = conduct(models, store, progress=progress)
+    accuracies = np.empty((len(models), config.seeds, config.n_retrained + 1))
+    with tqdm(total=len(models) * config.seeds, desc="retraining", disable=not progress or None) as bar:
+        for row, experiment in enumerate(models.values()):
+            for seed in range(config.seeds):
+                key = "retrained", replace(experiment, seeds=1), config.n_retrained, seed
+                piece = store.get(key, partial(_retrained, experiment, seed, config.n_retrained))
+                accuracies[row, seed] = piece["accuracy"]
+                bar.update()
+    pvalues = [[pvalue(float(of_seed[0]), of_seed[1:], rounding=1e-12) for of_seed in rows] for rows in accuracies]
+    return data.assign(
+        retrained_observed=(("model", "seed"), accuracies[..., 0]),
+        retrained_null=(("model", "seed", "retrained"), accuracies[..., 1:]),
+        retrained_pvalue=(("model", "seed"), pvalues),
+    )
+
+
+def _retrained(experiment: Experiment, seed: int, n_retrained: int) -> Piece:
+    """Test accuracies of networks trained on labellings 0, the observed one, .. B, everything else being equal."""
+    from jaxmem.nets import logits
+
+    rows = draw_rows(experiment, seed)
+    codes = jnp.asarray(rows.y)
+    stream = random_stream(key_for(experiment, PERMUTATIONS), codes)
+    labellings = jax.vmap(lambda index: stream.labels(codes, index))(jnp.arange(n_retrained + 1))
+    keys = jnp.stack([key_for(experiment, NETWORK, seed)] * (n_retrained + 1))
+    last = experiment.training.epochs
+    only_last = replace(experiment, training=replace(experiment.training, keep_epochs=(0, last)))
+    trained = train_networks(only_last, rows.X, np.asarray(labellings), keys)
+    predicted = [np.asarray(logits(trained.member(i).at(last), rows.X_test)).argmax(axis=1) for i in range(len(keys))]
+    return {"accuracy": (np.stack(predicted) == rows.y_test).mean(axis=1)}
+
+
+def _claims(data: "xarray.Dataset") -> list[Claim]:
+    last = data.isel(layer=-1, epoch=-1)
+    claims = [
+        all_below(
+            f"{_DEPENDENT}: retraining finds that labels depend on inputs (p, every seed)",
+            data.retrained_pvalue.sel(model=_DEPENDENT),
+            0.05,
+        )
+    ]
+    for model in data.model.values[1:]:
+        smallest = float(adjusted(data.retrained_pvalue.sel(model=model).values, "holm").min())
+        claims += [
+            all_below(
+                f"{model}: features are tuned to the labels, at some strength (adjusted p, every seed)",
+                last.learning_pvalue_adjusted.sel(model=model).min("perturbation"),
+                0.05,
+            ),
+            Claim(
+                f"{model}: and retraining finds no dependence (smallest p, adjusted over seeds)",
+                smallest > 0.05,
+                f"{smallest:.3g}",
+            ),
+        ]
+    return claims
+
+
+STUDY = Study(
+    "retraining",
+    "Do tests of features say what retraining on shuffled labels says?",
+    Config,
+    _measure,
+    "model",
+    _claims,
+)

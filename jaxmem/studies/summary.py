@@ -1,0 +1,121 @@
+"""From the numbers of all seeds to statements: means with intervals, p-values adjusted over all tests of a study."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from jaxmem.inference import adjusted, family_statistics, single_step
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["Claim", "all_below", "is_positive", "over_seeds", "shown", "table", "with_adjusted_pvalues"]
+
+
+class Claim(NamedTuple):
+    """A sentence, whether this study bears it out, and the figures that say so."""
+
+    text: str
+    holds: bool
+    seen: str
+
+    def __str__(self) -> str:
+        return f"[{'holds' if self.holds else 'DOES NOT HOLD'}] {self.text}: {self.seen}"
+
+
+def is_positive(text: str, values: "xarray.DataArray") -> Claim:
+    """The claim that a quantity is above zero on average over networks: that its 95% interval over seeds is."""
+    found = {name: float(value) for name, value in over_seeds(values).items()}
+    mean, low, high = found["mean"], found["low"], found["high"]
+    return Claim(text, low > 0, f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+
+
+def all_below(text: str, values: "xarray.DataArray", limit: float) -> Claim:
+    """The claim that the largest of many numbers is no larger than a limit."""
+    largest = float(values.max())
+    return Claim(text, largest <= limit, f"at most {largest:.3g}")
+
+
+def over_seeds(values: "xarray.DataArray", confidence_level: float = 0.95) -> "xarray.Dataset":
+    """Mean over seeds, with the ends `low` and `high` of Student's interval; NaN where there is one seed alone.
+
+    It speaks of networks of other seeds, trained on the same rows (or rows drawn from the same data set).
+    """
+    import xarray
+    from scipy import stats
+
+    n = values.notnull().sum("seed")
+    mean = values.mean("seed")
+    error = values.std("seed", ddof=1) / np.sqrt(n)
+    reach = error * stats.t.ppf((1 + confidence_level) / 2, np.maximum(n - 1, 1))
+    return xarray.Dataset({"mean": mean, "low": mean - reach, "high": mean + reach})
+
+
+def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
+    """The data with p-values adjusted for there being so many tests.
+
+    `learning_pvalue_adjusted`: by the largest studentised statistic of all tests under each permutation (Westfall &
+    Young's single-step maxT), which all of them went through together: the probability that any is wrongly found is at
+    most the level. `memorization_pvalue_adjusted`: by Benjamini and Hochberg's procedure, which bounds the expected
+    share of wrong findings.
+    """
+    import xarray
+
+    stacked = data[["observed", "paired_null", "memorization_pvalue"]].stack(
+        test=[dim for dim in data.observed.dims], create_index=False
+    )
+    there = stacked.observed.notnull().values
+    scores = np.column_stack([stacked.observed.values, stacked.paired_null.transpose("test", "permutation").values])
+    statistics = family_statistics(scores[there], "greater", "maxT", studentize=True)
+    found = {
+        "learning_pvalue_adjusted": single_step(statistics[:, 0], statistics.max(axis=0), "maxT", rounding=1e-9),
+        "memorization_pvalue_adjusted": adjusted(stacked.memorization_pvalue.values[there], "fdr_bh"),
+    }
+    shape = data.observed.shape
+    variables = {}
+    for name, pvalues in found.items():
+        everywhere = np.full(there.size, np.nan)
+        everywhere[there] = pvalues
+        variables[name] = xarray.Variable(data.observed.dims, everywhere.reshape(shape))
+    return data.assign(variables)
+
+
+def shown(data: "xarray.Dataset") -> "xarray.Dataset":
+    """The part of the numbers that tables and figures show: the last epoch and layer, but along the study's axis."""
+    axis = data.attrs["axis"]
+    if axis != "epoch":
+        data = data.isel(epoch=[-1])
+    return data if axis == "layer" else data.sel(layer=["input", data.layer.values[-1]])
+
+
+def table(data: "xarray.Dataset") -> list[str]:
+    """Lines of text: means over seeds and half the width of their 95% intervals."""
+    import pandas
+
+    part = shown(data)
+    own = part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
+    axes = [d for d in ("model", "epoch", "layer", "perturbation", "classifier") if own.sizes[d] > 1]
+    quantities = {
+        "observed": own.observed,
+        "null": own.paired_null.mean("permutation"),
+        "chance": own.broken_null.mean("permutation"),
+        "test": own.test_observed.broadcast_like(own.observed),
+        "learning": own.learning,
+        "memorization": own.memorization,
+        "gain": own.memorization_gain,
+        "gain over input": own.memorization_gain_over_input,
+    }
+    columns = {}
+    for name, values in quantities.items():
+        found = over_seeds(values).squeeze(drop=True).transpose(*axes)
+        reach = (found.high - found["mean"]).values.ravel()
+        columns[name] = [
+            f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "")
+            for mean, half in zip(found["mean"].values.ravel(), reach, strict=True)
+        ]
+    largest = own.learning_pvalue_adjusted.max("seed").squeeze(drop=True).transpose(*axes)
+    columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]
+    index = pandas.MultiIndex.from_product([own[axis].values for axis in axes], names=axes) if axes else [""]
+    frame = pandas.DataFrame(columns, index=index)
+    title = f"{data.attrs['question']} (layer {own.layer.values[-1]}, epoch {own.epoch.values[-1]}; means over seeds)"
+    return [title, frame.to_string()]

@@ -1,0 +1,111 @@
+"""Every study runs, tells, draws, saves and is drawn again from its file; on real digits, small."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray
+
+from jaxmem.plots import study_figures
+from jaxmem.report import write_report
+from jaxmem.studies import STUDIES, Data, Tests, Training, load_record, study
+from jaxmem.studies.summary import table
+
+_CHANGES = {
+    "strength": {"tests": Tests(perturbations=("shift:1", "shift:3"), n_permutations=19)},
+    "layers": {"tests": Tests(layers=(), n_permutations=19), "architectures": ("mlp",)},
+    "regularization": {"data": Data(n_train=120, n_validation=100), "dropouts": (0.5,)},
+    "capacity": {"sizes": (4, 8), "depths": (1, 2)},
+    "sample-size": {"sizes": (60, 120)},
+    "classifiers": {"tests": Tests(classifiers=("ridge", "centroid", "knn"), n_permutations=19)},
+    "retraining": {"n_retrained": 19},
+    "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.4,)},
+    "random-labels": {"shares": (0.0, 1.0)},
+    "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
+}
+
+
+def small(name):
+    config = STUDIES[name].config()
+    common = {
+        "data": Data(n_train=120),
+        "network": replace(config.network, widths=(16, 8)),
+        "training": Training(epochs=2, keep_epochs=(0, 2)),
+        "tests": Tests(n_permutations=19),
+        "seeds": 2,
+    }
+    return replace(config, **(common | _CHANGES.get(name, {})))
+
+
+quick = ("epochs", "noise-inputs")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])
+def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
+    record = study.run(STUDIES[name], small(name), progress=False, unfinished=tmp_path / "unfinished")
+    assert record.claims and all(claim.seen for claim in record.claims)
+    lines = record.table().splitlines()
+    assert lines[0].startswith(STUDIES[name].question) and any("±" in line for line in lines)
+    folder = record.save(tmp_path / "out", figures=study_figures(record.data))
+    study.forget(tmp_path / "unfinished")
+    again = load_record(folder)
+    assert again.study == name and again.claims == record.claims
+    assert again.config == json.loads(json.dumps(record.config))
+    xarray.testing.assert_equal(again.data, record.data)
+    assert table(again.data) == table(record.data)
+    # Figures and page from the file alone.
+    for file, figure in study_figures(again.data).items():
+        assert (folder / file).exists() and figure.axes
+    page = write_report(again, folder).read_text()
+    assert STUDIES[name].question in page and page.count("<li>") == len(record.claims)
+    assert page.count("<img") == len(list(folder.glob("*.png")))
+    assert {path.name for path in tmp_path.iterdir()} == {"out"}
+
+
+def test_early_stopping_shows_the_epoch_of_the_lowest_validation_loss():
+    from jaxmem.studies.regularization import _with_early_stopping
+
+    rng = np.random.default_rng(0)
+    data = xarray.Dataset(
+        {
+            "observed": (("model", "seed", "epoch"), rng.random((1, 2, 3))),
+            "validation_loss": (("model", "seed", "epoch"), [[[0.0, 2.0, 1.0], [0.0, 1.0, 2.0]]]),
+        },
+        {"model": ["none"], "seed": [0, 1], "epoch": [0, 5, 9]},
+    )
+    stopped = _with_early_stopping(data)
+    own, plain = stopped.observed.sel(model="early stopping"), data.observed.sel(model="none")
+    assert stopped.stopped_epoch.values.tolist() == [9, 5]
+    for epoch in (5, 9):
+        assert own.sel(epoch=epoch, seed=0) == plain.sel(epoch=9, seed=0)
+        assert own.sel(epoch=epoch, seed=1) == plain.sel(epoch=5, seed=1)
+    np.testing.assert_array_equal(own.sel(epoch=0), plain.sel(epoch=0))
+
+
+def test_areas_are_those_of_trapezoids_over_the_width():
+    from jaxmem.studies.strength import _areas
+
+    heights = [3.0, 1.0, 7.0]
+    coordinates = {"kind": ("perturbation", ["a", "a", "b"]), "strength": ("perturbation", [4.0, 2.0, 1.0])}
+    data = xarray.Dataset({"memorization": (("seed", "perturbation"), [heights])}, coordinates)
+    area = _areas(data).memorization_area
+    assert area.area_kind.values.tolist() == ["a"] and area.item() == 2.0
+
+
+def test_unfinished_work_of_another_configuration_is_refused_and_left_alone(tmp_path):
+    config = small("epochs")
+    study._claim_folder(tmp_path, study.about("epochs", config))
+    study._claim_folder(tmp_path, study.about("epochs", config))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="another config: remove it"):
+        study._claim_folder(tmp_path, study.about("epochs", replace(config, seed=9)))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_without_results_is_said_to_be_one(tmp_path):
+    with pytest.raises(ValueError, match="not the result of a study"):
+        load_record(tmp_path)
+    (tmp_path / "results.nc").write_text("nonsense")
+    with pytest.raises(ValueError, match="not the result of a study"):
+        load_record(tmp_path)

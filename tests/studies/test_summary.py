@@ -1,0 +1,67 @@
+"""Means over seeds, adjusted p-values and claims, by hand."""
+
+import numpy as np
+import pytest
+import xarray
+from scipy import stats
+
+from jaxmem.studies.summary import all_below, is_positive, over_seeds, with_adjusted_pvalues
+
+
+def test_the_interval_over_seeds_is_students():
+    values = np.array([0.1, 0.4, 0.2, 0.25])
+    found = over_seeds(xarray.DataArray(values, dims="seed"))
+    low, high = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
+    np.testing.assert_allclose([found["mean"], found.low, found.high], [values.mean(), low, high])
+
+
+def test_one_seed_has_no_interval():
+    found = over_seeds(xarray.DataArray([0.5], dims="seed"))
+    assert found["mean"] == 0.5 and np.isnan(found.low) and np.isnan(found.high)
+    assert not is_positive("something", xarray.DataArray([0.5], dims="seed")).holds
+
+
+def test_seeds_without_a_number_are_left_out():
+    """A learning index is NaN where the null is perfect."""
+    found = over_seeds(xarray.DataArray([[1.0, 3.0, np.nan]], dims=("model", "seed")))
+    low, _ = stats.t.interval(0.95, 1, 2.0, 1.0)
+    assert found["mean"] == 2.0
+    np.testing.assert_allclose(found.low, [low])
+
+
+@pytest.mark.parametrize(("shift", "holds"), [(1.0, True), (0.1, False), (-1.0, False)])
+def test_positive_means_that_the_whole_interval_is(shift, holds):
+    claim = is_positive("it is", xarray.DataArray([-0.1 + shift, shift, 0.1 + shift], dims="seed"))
+    assert claim.holds == holds
+    assert ("DOES NOT HOLD" in str(claim)) != holds and f"{shift:.3f}" in claim.seen
+
+
+def test_below_means_all_of_them():
+    values = xarray.DataArray([[0.1, 0.3]], dims=("model", "seed"))
+    assert all_below("small", values, 0.3).holds and not all_below("small", values, 0.2).holds
+
+
+def family(observed, null, memorization):
+    dims = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
+    shape = (1, len(observed), 1, 1, 1, 1)
+    return xarray.Dataset(
+        {
+            "observed": (dims, np.reshape(observed, shape)),
+            "paired_null": ((*dims, "permutation"), np.reshape(null, (*shape, -1))),
+            "memorization_pvalue": (dims, np.reshape(memorization, shape)),
+        }
+    )
+
+
+def test_p_values_are_adjusted_over_the_whole_family():
+    rng = np.random.default_rng(0)
+    null = rng.normal(size=(3, 19))
+    data = with_adjusted_pvalues(family([9.0, 0.0, np.nan], null, [0.01, 0.04, np.nan]))
+    scores = np.column_stack([[9.0, 0.0], null[:2]])
+    standard = (scores - scores.mean(axis=1, keepdims=True)) / scores.std(axis=1, keepdims=True)
+    expected = [(standard.max(axis=0) >= z).mean() for z in standard[:, 0]]
+    found = data.learning_pvalue_adjusted.values.ravel()
+    np.testing.assert_allclose(found[:2], expected)
+    assert found[0] == 1 / 20 and np.isnan(found[2])
+    np.testing.assert_allclose(data.memorization_pvalue_adjusted.values.ravel()[:2], [0.02, 0.04])
+    assert data.learning_pvalue_adjusted.dims == data.observed.dims
