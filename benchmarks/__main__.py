@@ -6,7 +6,7 @@ On a GPU or TPU the same commands run as they are. Figures go to `benchmarks/res
 import argparse
 import json
 
-from benchmarks import calibration, floor, label_noise, memory, peers, scaling, start
+from benchmarks import calibration, ensembles, floor, label_noise, memory, peers, scaling, start
 from benchmarks.measure import record, rounded
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "peers": peers.against_scikit_learn,
     "scaling": scaling.exponents,
     "memory": memory.peaks,
+    "ensembles": ensembles.against_single_runs,
     "start": start.first_result,
     "label-noise": label_noise.areas,
     "calibration": calibration.type_one_errors,

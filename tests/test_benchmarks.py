@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks import floor, label_noise, measure, memory, peers, scaling
+from benchmarks import ensembles, floor, label_noise, measure, memory, peers, scaling
 
 
 def test_in_turn_waits_and_takes_medians():
@@ -40,6 +40,14 @@ def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
     (figures,) = memory.peaks().values()
     assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
+
+
+def test_ensembles_of_a_small_size():
+    figures = ensembles.against_single_runs(members=2, n=60, widths=(8,), epochs=1, rounds=1)
+    assert math.isclose(
+        figures["ensemble_over_single_runs"], figures["ensemble_seconds"] / figures["single_runs_seconds"]
+    )
+    assert figures["ensemble_program_compile_seconds"] > 0 and figures["single_program_compile_seconds"] > 0
 
 
 def test_records_say_when_where_and_what(tmp_path, monkeypatch):
