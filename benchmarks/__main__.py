@@ -6,7 +6,7 @@ On a GPU or TPU the same commands run as they are. Figures go to `benchmarks/res
 import argparse
 import json
 
-from benchmarks import calibration, floor, label_noise, memory, monitor, peers, scaling, start
+from benchmarks import calibration, ensembles, floor, label_noise, memory, monitor, peers, scaling, start
 from benchmarks.measure import record, rounded
 
 BENCHMARKS = {
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "scaling": scaling.exponents,
     "memory": memory.peaks,
     "monitor": monitor.beside_an_epoch,
+    "ensembles": ensembles.against_single_runs,
     "start": start.first_result,
     "label-noise": label_noise.areas,
     "calibration": calibration.type_one_errors,

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks import floor, label_noise, measure, memory, monitor, peers, scaling
+from benchmarks import ensembles, floor, label_noise, measure, memory, monitor, peers, scaling
 
 
 def test_in_turn_waits_and_takes_medians():
@@ -47,6 +47,14 @@ def test_the_monitor_beside_an_epoch_on_small_sizes():
     (name, seconds) = next(iter(figures["seconds"].items()))
     assert math.isclose(figures["share_of_an_epoch"][name], seconds / figures["epoch_seconds"])
     assert len(figures["seconds"]) == 2 * 3 and all(value > 0 for value in figures["seconds"].values())
+
+
+def test_ensembles_of_a_small_size():
+    figures = ensembles.against_single_runs(members=2, n=60, widths=(8,), epochs=1, rounds=1)
+    assert math.isclose(
+        figures["ensemble_over_single_runs"], figures["ensemble_seconds"] / figures["single_runs_seconds"]
+    )
+    assert figures["ensemble_program_compile_seconds"] > 0 and figures["single_program_compile_seconds"] > 0
 
 
 def test_records_say_when_where_and_what(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Flax networks, their training and their features; knows nothing of the tests built on them."""
 
+from jaxmem.nets.ensemble import TrainedEnsemble, train_ensemble
 from jaxmem.nets.features import features, logits
 from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
 from jaxmem.nets.train import History, TrainConfig, Trained, train
@@ -13,9 +14,11 @@ __all__ = [
     "ResNet",
     "TrainConfig",
     "Trained",
+    "TrainedEnsemble",
     "ViT",
     "features",
     "logits",
     "network",
     "train",
+    "train_ensemble",
 ]

@@ -41,7 +41,7 @@ def test_the_epoch_runs_under_vmap():
     @jax.vmap
     def together(state, key):
         moments = initial_optimizer_state(graphdef, state)
-        return run_epoch(graphdef, 50, state, moments, X, y, key, 1e-3, 0.0)
+        return run_epoch(graphdef, 50, None, state, moments, X, y, key, 1e-3, 0.0)
 
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trained.snapshots[0] for trained in alone))
     keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), 1) for seed in range(2)])

@@ -1,6 +1,7 @@
 """Training: it fits real digits, it is a function of its key, it compiles once, it says when it blows up."""
 
 import sys
+from dataclasses import dataclass, field, replace
 
 import chex
 import jax
@@ -10,6 +11,7 @@ import pytest
 from flax import nnx
 from sklearn.datasets import load_digits
 
+from jaxmem.data import Shift
 from jaxmem.nets import MLP, TrainConfig, logits, train
 from jaxmem.nets.epoch import run_epoch
 
@@ -130,13 +132,58 @@ def test_dropout_masks_are_fresh_in_every_epoch(small):
     assert np.ptp(train(network(), *small, config, 0).history.loss) < 1e-5
 
 
+@dataclass(frozen=True)
+class Noted:
+    """An augmentation that notes its keys and scales the inputs."""
+
+    scale: float
+    notes: list = field(compare=False)
+
+    def __call__(self, key, X):
+        jax.debug.callback(lambda words: self.notes.append(tuple(words.tolist())), jax.random.key_data(key))
+        return self.scale * X
+
+
+def test_every_minibatch_is_augmented_with_a_key_of_its_own(small):
+    X, y = small
+    notes = []
+    config = replace(TWO, augment=Noted(0.5, notes))
+    augmented = train(network(), X, y, config, 0)
+    jax.effects_barrier()
+    # Two epochs of two minibatches.
+    assert len(notes) == len(set(notes)) == 4
+    by_hand = train(network(), X / 2, y, TWO, 0)
+    np.testing.assert_allclose(augmented.history.loss, by_hand.history.loss, rtol=1e-5)
+    first = list(notes)
+    train(network(), X, y, config, 0)
+    jax.effects_barrier()
+    assert sorted(notes[4:]) == sorted(first)
+    train(network(), X, y, config, 1)
+    jax.effects_barrier()
+    assert not set(notes[8:]) & set(first)
+
+
+def test_shifts_augment_images_and_leave_the_shuffles_alone(small):
+    still, none, shifted = (train(network(), *small, replace(TWO, augment=a), 0) for a in (Shift(0), None, Shift(2)))
+    np.testing.assert_allclose(still.history.loss, none.history.loss, rtol=1e-5)
+    assert np.abs(shifted.history.loss - none.history.loss).min() > 1e-3
+
+
+def test_an_augmentation_must_keep_the_shape(small, unchecked):
+    config = replace(ONE, augment=lambda key, X: X[:, 1:])
+    with pytest.raises(ValueError, match=r"augment=.*shape \(100, 8, 8, 1\); expected an array of the same shape"):
+        train(network(), *small, config, 0)
+    with pytest.raises(ValueError, match="perturbs images"):
+        train(network(), small[0].reshape(100, -1), small[1], replace(ONE, augment=Shift(1)), 0)
+
+
 def test_kept_epochs_do_not_depend_on_how_long_training_goes_on(small):
     long = TrainConfig(epochs=5, batch_size=50, keep_epochs=(2, 5))
     assert same(train(network(), *small, TWO, 0).at(2), train(network(), *small, long, 0).at(2))
 
 
 def test_the_epoch_compiles_once(small, monkeypatch):
-    counted = jax.jit(chex.assert_max_traces(run_epoch, n=1), static_argnums=(0, 1))
+    counted = jax.jit(chex.assert_max_traces(run_epoch, n=1), static_argnums=(0, 1, 2))
     # By name: `jaxmem.nets.train` is both a module and the function that the package exports.
     monkeypatch.setattr(sys.modules["jaxmem.nets.train"], "_compiled_epoch", counted)
     train(network(seed=0), *small, TWO, 0)
@@ -216,8 +263,9 @@ def test_rows_that_do_not_fit_are_refused(small):
         ({"keep_epochs": (2, 1)}, r"keep_epochs=\(1, 2\)"),
         ({"keep_epochs": (1, 1)}, r"keep_epochs=\(1,\)"),
         ({"keep_epochs": (-1, 3)}, r"keep_epochs=\(3,\)"),
+        ({"augment": "shift:2"}, "augment='shift:2'.*hashable function"),
     ],
 )
-def test_config_refusals(arguments, message):
+def test_config_refusals(arguments, message, unchecked):
     with pytest.raises(ValueError, match=message):
         TrainConfig(**arguments)

@@ -158,7 +158,9 @@ def test_validation_rows_are_no_test_rows():
 
 def test_an_unknown_layer_is_named():
     with pytest.raises(ValueError, match="layer9"):
-        conduct.conduct({"mlp": replace(SMALL, tests=replace(SMALL.tests, layers=("layer9",)))}, Store(), progress=False)
+        conduct.conduct(
+            {"mlp": replace(SMALL, tests=replace(SMALL.tests, layers=("layer9",)))}, Store(), progress=False
+        )
 
 
 def test_training_that_blows_up_is_said_with_its_epoch():

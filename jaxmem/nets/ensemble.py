@@ -1,0 +1,177 @@
+"""Many networks of one structure trained at once, in one compiled program an epoch.
+
+They may differ in their initial weights, the randomness of their training, labels, inputs, rates, and in any value
+that they hold in an `nnx.Variable`. Member i is the network that `train` would make of it alone: the same order of
+rows, the same augmentations and dropout masks, and the same numbers up to rounding.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from operator import index
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Key, PyTree, Shaped
+
+from jaxmem.nets.checkpoints import Checkpoints, fingerprint
+from jaxmem.nets.epoch import initial_optimizer_state, run_ensemble_epoch
+from jaxmem.nets.models import check_inputs
+from jaxmem.nets.train import History, TrainConfig, Trained, check_labels, checked_rows, run_epochs
+
+__all__ = ["TrainedEnsemble", "train_ensemble"]
+
+_compiled_epoch = jax.jit(run_ensemble_epoch, static_argnums=(0, 1, 2, 3, 4))
+_epoch_keys = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(0, None)))
+
+
+@dataclass(frozen=True)
+class TrainedEnsemble:
+    """Networks of one structure at the epochs that were kept; `len`, iteration and `member` give them one by one.
+
+    Attributes:
+        graphdef: the structure of every member.
+        snapshots: all members' states by epoch, in increasing order; each leaf has a leading axis of members.
+        history: training loss and accuracy of every member and epoch, (members, epochs).
+    """
+
+    graphdef: nnx.GraphDef
+    snapshots: dict[int, PyTree]
+    history: History
+
+    def __len__(self) -> int:
+        return len(self.history.loss)
+
+    def __iter__(self) -> Iterator[Trained]:
+        return map(self.member, range(len(self)))
+
+    def member(self, number: int) -> Trained:
+        """One network, as `train` returns it; a negative number counts from the end.
+
+        Raises:
+            IndexError: if there is no such member.
+        """
+        if not -len(self) <= index(number) < len(self):
+            raise IndexError(f"There is no member {number}; the {len(self)} members count from 0 to {len(self) - 1}.")
+        snapshots = {epoch: jax.tree.map(lambda leaf: leaf[number], state) for epoch, state in self.snapshots.items()}
+        return Trained(self.graphdef, snapshots, History(*(values[number] for values in self.history)))
+
+
+def train_ensemble(
+    make: Callable[..., nnx.Module],
+    X: Shaped[Array | np.ndarray, "..."],
+    y: Shaped[Array | np.ndarray, "..."],
+    config: TrainConfig,
+    keys: Key[Array, " members"],
+    *,
+    values: Shaped[Array | np.ndarray, "members ..."] | None = None,
+    learning_rate: Shaped[Array | np.ndarray, "..."] | None = None,
+    weight_decay: Shaped[Array | np.ndarray, "..."] | None = None,
+    checkpoint: str | os.PathLike | None = None,
+    progress: Callable[[int, np.ndarray, np.ndarray], object] | None = None,
+) -> TrainedEnsemble:
+    """Train many networks of one structure at once.
+
+    Member i is `train(make(nnx.Rngs(init_key)), X, y, config, train_key)`, where
+    `init_key, train_key = jax.random.split(keys[i])`, with its own labels, inputs and rates if there are such. All
+    members' states at the epochs that are kept stay in memory: keep few epochs of a thousand networks.
+
+    Args:
+        make: makes one network from its `nnx.Rngs`. It is run once, traced, for all members.
+        X: floating-point inputs of all members, (n, d) or (n, h, w, c), or with a leading axis of members; cast to
+            float32.
+        y: labels of all members, (n,), or of each, (members, n); integers from 0 to n_classes - 1.
+        config: how to train.
+        keys: one JAX key a member, such as `jax.random.split(jax.random.key(0), members)`.
+        values: given to `make` as a second argument, one for each member: traced, so that the network must hold it in
+            an `nnx.Variable`, say a dropout rate. None: `make` has one argument.
+        learning_rate: AdamW's step size of each member, (members,); None: `config.learning_rate`.
+        weight_decay: AdamW's decay of each member, (members,); None: `config.weight_decay`.
+        checkpoint: a folder to save to and to go on from, as in `train`.
+        progress: called after each epoch with (epoch, losses, accuracies), the last two of shape (members,).
+
+    Returns:
+        All members at `config.keep_epochs`, and their histories.
+
+    Raises:
+        ValueError: as `train` does, with the number of the member that blew up; or if a leading axis is not one of
+            members, or a rate is out of range.
+    """
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1 or not len(keys):
+        raise ValueError(
+            f"keys is {keys.dtype} of shape {keys.shape}; expected one JAX key a member, such as "
+            "jax.random.split(jax.random.key(0), 8)."
+        )
+    members = len(keys)
+    own_inputs = X.ndim in (3, 5)
+    for name, array in (("X", X if own_inputs else None), ("values", values)):
+        if array is not None and array.shape[:1] != (members,):
+            raise ValueError(
+                f"{name} has shape {array.shape} and there are {members} keys; expected a leading axis of members. "
+                "Inputs for all of them are (n, d) or (n, h, w, c)."
+            )
+    rows = X.reshape(-1, *X.shape[2:]) if own_inputs else X
+    check_inputs(rows)
+    n = len(rows) // members if own_inputs else len(rows)
+    check_labels(y, [(n,), (members, n)], f"({n},) or (members, n) = ({members}, {n})")
+    learning_rates = _rates("learning_rate", learning_rate, config.learning_rate, members)
+    weight_decays = _rates("weight_decay", weight_decay, config.weight_decay, members)
+
+    graphdef, state, optimizer_state, train_keys = _initial(make, keys, None if values is None else jnp.asarray(values))
+    first = jax.tree.map(lambda leaf: leaf[0], state)
+    rows, y = checked_rows(graphdef, first, rows, y, config.augment)
+    X, y = rows.reshape(X.shape), jnp.broadcast_to(y, (members, n))
+    batch_size = min(config.batch_size, n)
+    by_turns = jax.default_backend() == "cpu"
+
+    def epoch(number: int, state: PyTree, optimizer_state: PyTree):
+        return _compiled_epoch(
+            graphdef,
+            batch_size,
+            config.augment,
+            own_inputs,
+            by_turns,
+            state,
+            optimizer_state,
+            X,
+            y,
+            _epoch_keys(train_keys, number),
+            jnp.asarray(learning_rates, jnp.float32),
+            jnp.asarray(weight_decays, jnp.float32),
+        )
+
+    saved = None
+    if checkpoint is not None:
+        rates = {"learning_rate": learning_rates, "weight_decay": weight_decays}
+        saved = Checkpoints(checkpoint, fingerprint(config, graphdef, weights=state, X=X, y=y, keys=keys, **rates))
+    kept, history = run_epochs(epoch, state, optimizer_state, config, learning_rates, X, progress, saved)
+    return TrainedEnsemble(graphdef, kept, history)
+
+
+@partial(jax.jit, static_argnums=0)
+def _initial(make: Callable[..., nnx.Module], keys: Array, values: Array | None) -> tuple[Any, PyTree, PyTree, Array]:
+    """The structure, all members' states and moments, and the keys of their training."""
+
+    def one(key, value):
+        init_key, train_key = jax.random.split(key)
+        rngs = nnx.Rngs(init_key)
+        graphdef, state = nnx.split(make(rngs) if value is None else make(rngs, value))
+        return graphdef, state, initial_optimizer_state(graphdef, state), train_key
+
+    return jax.vmap(one)(keys, values)
+
+
+def _rates(name: str, rates: Any, default: float, members: int) -> np.ndarray:
+    rates = np.full(members, default) if rates is None else np.asarray(rates, float)
+    least = "positive" if name == "learning_rate" else "at least 0"
+    good = rates > 0 if name == "learning_rate" else rates >= 0
+    if rates.shape != (members,) or not (good & np.isfinite(rates)).all():
+        raise ValueError(
+            f"{name} is {rates} of shape {rates.shape}; expected one finite number for each of the {members} members, "
+            f"{least}, or None for the config's."
+        )
+    return rates
