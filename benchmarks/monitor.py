@@ -3,9 +3,11 @@
 Features are those of the trained network's last two hidden layers, already read ("features"), or the parameters go
 through the network to the last one within the reading ("parameters"). All is compiled; an epoch is a fifth of
 five, so that what `train` does but once hardly counts. Of interest are the shares: who shares the machine makes all of
-the seconds longer.
+the seconds longer. Ridge's eigenvectors above all: where others keep the cores busy, OpenBLAS's threads wait for each
+other up to a hundred times as long as they work, and OPENBLAS_NUM_THREADS=1 in the environment is the remedy.
 """
 
+import os
 from functools import partial
 from typing import Any
 
@@ -54,4 +56,11 @@ def beside_an_epoch(
     seconds = in_turn(functions, rounds)
     epoch = seconds.pop("epochs") / _EPOCHS
     shares = {name: value / epoch for name, value in seconds.items()}
-    return {"n": n, "n_permutations": 20, "epoch_seconds": epoch, "seconds": seconds, "share_of_an_epoch": shares}
+    return {
+        "n": n,
+        "n_permutations": 20,
+        "openblas_threads": os.environ.get("OPENBLAS_NUM_THREADS", "all"),
+        "epoch_seconds": epoch,
+        "seconds": seconds,
+        "share_of_an_epoch": shares,
+    }
