@@ -55,7 +55,7 @@ class Store:
     def _find(self, name: str) -> Piece | None:
         if name not in self._pieces and self.folder is not None:
             try:
-                with np.load(self.folder / name) as kept:
+                with (self.folder / name).open("rb") as file, np.load(file) as kept:
                     self._pieces[name] = dict(kept)
             except (OSError, ValueError, EOFError, zipfile.BadZipFile):
                 pass  # Not there, or damaged: zip members carry checksums. It is computed again.

@@ -8,7 +8,6 @@ from jaxmem.studies import STUDIES, Data, Experiment, Tests, Training
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Data(inputs="noise"), "inputs"),
         (lambda: Data(random_labels=1.5), "share from 0 to 1"),
         (lambda: Data(confused_labels=-0.1), "confused_labels"),
         (lambda: Training(keep_epochs=(1, 2)), "must hold 0"),
@@ -42,3 +41,11 @@ def test_every_study_has_a_question_and_sound_defaults(name):
     assert study.name == name and study.question.endswith("?")
     config = study.config()
     assert config.seeds >= 5 and config.training.keep_epochs[-1] == config.training.epochs
+
+
+def test_unknown_inputs_are_named():
+    """Set past the annotation, which tests check and users' programs do not."""
+    data = Data()
+    object.__setattr__(data, "inputs", "noise")
+    with pytest.raises(ValueError, match="standard-noise"):
+        data.__post_init__()
