@@ -1,4 +1,4 @@
-"""The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`."""
+"""The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`, `jaxmem datasets`, `jaxmem prepare`."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from jaxmem import data
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
 from jaxmem.studies import STUDIES, Experiment, epochs, load_record, study
@@ -77,6 +78,30 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
     for name, figure in study_figures(record.data).items():
         figure.savefig(folder / name, dpi=150)
     print(write_report(record, folder))
+
+
+@app.command
+def datasets(data_dir: Path | None = None) -> None:
+    """List the data sets that are there, and those that `jaxmem prepare` can fetch.
+
+    Args:
+        data_dir: where data sets lie; none: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
+    """
+    there = data.names(data_dir)
+    print(f"ready: {', '.join(there)}")
+    print(f"jaxmem prepare NAME: {', '.join(name for name in data.PREPARABLE if name not in there)}")
+
+
+@app.command
+def prepare(name: tyro.conf.Positional[str], data_dir: Path | None = None, manual_dir: Path | None = None) -> None:
+    """Download a data set and prepare it, once; it takes network, or the publisher's files.
+
+    Args:
+        name: mnist, fashion_mnist, cifar10, ...; `jaxmem datasets` lists them.
+        data_dir: where data sets lie; none: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
+        manual_dir: a folder with the publisher's files, if a browser downloaded them.
+    """
+    print(data.prepare(name, data_dir=data_dir, manual_dir=manual_dir))
 
 
 @app.command

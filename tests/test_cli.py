@@ -12,7 +12,10 @@ import xarray
 from jaxmem.cli import main
 from jaxmem.data import load
 
-QUICK = ["run", "--widths", "16", "--epochs", "1", "--n-permutations", "9", "--perturbations", "shift:1", "--quiet"]
+QUICK = [
+    "run", "--n-train", "100", "--seeds", "2", "--widths", "16", "--epochs", "1", "--n-permutations", "9",
+    "--perturbations", "shift:1", "--quiet",
+]  # fmt: skip
 
 
 def test_help_explains_every_option(capsys):
@@ -21,8 +24,8 @@ def test_help_explains_every_option(capsys):
     assert ended.value.code == 0
     text = capsys.readouterr().out
     for option in (
-        "widths", "dropout", "epochs", "learning-rate", "weight-decay", "labels {true,random}", "input",
-        "perturbations", "classifiers", "n-permutations", "seed", "output", "force",
+        "widths", "dropout", "epochs", "learning-rate", "weight-decay", "random-labels", "inputs {images,",
+        "perturbations", "classifiers", "n-permutations", "seed", "seeds", "output", "force", "architecture {mlp,cnn,",
     ):  # fmt: skip
         assert f"--{option}" in text, option
 
@@ -30,8 +33,11 @@ def test_help_explains_every_option(capsys):
 def test_run_writes_the_results_and_prints_the_table(tmp_path, capsys):
     output = tmp_path / "deep" / "out"
     assert main([*QUICK[:-1], "--output", str(output)]) == 0
-    assert sorted(path.name for path in output.iterdir()) == ["config.json", "epochs.png", "results.nc"]
-    assert "shift:1" in capsys.readouterr().out
+    files = ["config.json", "epochs.png", "index.html", "indices.png", "results.nc"]
+    assert sorted(path.name for path in output.iterdir()) == files
+    assert sorted(path.name for path in output.parent.iterdir()) == ["out"]
+    text = capsys.readouterr().out
+    assert "ridge" in text and "±" in text and "holds] on independent test rows" in text
     with xarray.open_dataset(output / "results.nc") as data:
         assert data.paired_null.sizes["permutation"] == 9
 
@@ -49,7 +55,7 @@ def test_an_existing_folder_is_not_overwritten_without_force(tmp_path, capsys):
     [
         (["--perturbations", "shfit:2"], "nearest: shift"),
         (["--classifiers", "knm"], "mean 'knn'"),
-        (["--input", "digts"], "digits"),
+        (["--dataset", "digts"], "digits"),
         (["--n-permutations", "0"], "n_permutations"),
         (["--output", "/dev/null/out"], "/dev/null/out"),
         (["--epocks", "3"], "--epochs"),
@@ -67,7 +73,7 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, 
 
 
 @pytest.mark.parametrize("seconds", [4, 9])
-def test_an_interrupted_run_leaves_nothing_behind(seconds, tmp_path):
+def test_an_interrupted_run_can_go_on(seconds, tmp_path):
     load("digits")  # Prepared beforehand: third parties make errors of their own of an interrupt.
     output = tmp_path / "out"
     # `python -m jaxmem`, but for Ctrl-C, which a shell's background job, `pytest &`, ignores and hands down.
@@ -84,5 +90,57 @@ def test_an_interrupted_run_leaves_nothing_behind(seconds, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 130, errors.decode()
-    assert b"interrupted" in errors
-    assert list(tmp_path.iterdir()) == []
+    assert b"the same command goes on" in errors
+    assert not output.exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {".out-unfinished"}
+
+
+def test_a_study_is_chosen_by_name_and_reported_again(tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(["study", "sample-size", "--sizes", "60", "100", *QUICK[3:], "--output", str(output)]) == 0
+    (output / "indices.png").unlink()
+    (output / "index.html").unlink()
+    assert main(["report", str(output)]) == 0
+    assert capsys.readouterr().out.strip() == str(output / "index.html")
+    assert (output / "indices.png").exists() and "60 rows" in (output / "index.html").read_text()
+
+
+def test_an_unknown_study_is_told_which_there_are(capsys):
+    with pytest.raises(SystemExit):
+        main(["study", "stregnth"])
+    assert "strength" in capsys.readouterr().err
+
+
+def test_a_run_that_was_killed_goes_on(tmp_path):
+    """A real process, killed without warning; the second one finds what the first has done and ends with the same."""
+    command = [sys.executable, "-m", "jaxmem", *QUICK, "--epochs", "4", "--keep-epochs", "0", "1", "2", "3", "4"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, "--output", str(whole)], check=True)
+    process = subprocess.Popen([*command, "--output", str(killed)])
+    unfinished = tmp_path / ".killed-unfinished"
+    deadline = time.monotonic() + 120
+    while not list(unfinished.glob("*.npz")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    pieces = len(list(unfinished.glob("*.npz")))
+    assert pieces and not killed.exists()
+    subprocess.run([*command, "--output", str(killed)], check=True)
+    assert not unfinished.exists()
+    with xarray.open_dataset(whole / "results.nc") as one, xarray.open_dataset(killed / "results.nc") as other:
+        xarray.testing.assert_equal(one, other)
+
+
+def test_unfinished_work_of_another_command_is_not_mixed_in(tmp_path, capsys):
+    (tmp_path / ".out-unfinished").mkdir()
+    (tmp_path / ".out-unfinished" / "about.json").write_text('{"study": "layers"}')
+    assert main([*QUICK, "--output", str(tmp_path / "out")]) == 1
+    assert "unfinished work" in capsys.readouterr().err
+
+
+def test_data_sets_are_listed(capsys, tmp_path):
+    assert main(["datasets", "--data-dir", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "ready: digits" in text and "fashion_mnist" in text
+    assert main(["prepare", "nothing", "--data-dir", str(tmp_path)]) == 1
+    assert "cannot be prepared" in capsys.readouterr().err

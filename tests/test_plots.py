@@ -1,47 +1,118 @@
 """Figures show the numbers they are given."""
 
+import json
+
 import numpy as np
 import pytest
 import xarray
 
-from jaxmem.plots import epochs_figure
+from jaxmem.plots import epochs_figure, indices_figure, label_noise_figure, retraining_figure, stopping_figure
+
+_CELL = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
 
 
-@pytest.fixture
-def data():
+def numbers(axis="epoch"):
     rng = np.random.default_rng(0)
-    dims = {
-        "classifier": ["ridge", "knn"],
+    coordinates = {
+        "model": ["a", "b"],
+        "seed": [0, 1, 2],
         "epoch": [0, 1, 5],
         "layer": ["input", "layer1"],
-        "perturbation": ["shift:2"],
+        "classifier": ["ridge", "knn"],
+        "perturbation": ["shift:2", "shift:1", "blur:1"],
+        "kind": ("perturbation", ["shift", "shift", "blur"]),
+        "strength": ("perturbation", [2.0, 1.0, 1.0]),
     }
-    shape = tuple(map(len, dims.values()))
+    shape = [len(coordinates[name]) for name in _CELL]
 
-    def variable(*more):
-        return ((*dims, *more), rng.uniform(size=(*shape, *(30 for _ in more))))
+    def variable(dims, *more):
+        return (dims, rng.uniform(size=(*shape[: len(dims) - len(more)], *more)))
 
-    return xarray.Dataset(
-        {
-            "observed": variable(), "test_observed": variable(),
-            "paired_null": variable("permutation"), "broken_null": variable("permutation"),
-        },
-        dims,
-    )  # fmt: skip
+    data = {name: variable(_CELL) for name in ("observed", "learning", "memorization")}
+    data |= {name: variable(_CELL) for name in ("memorization_gain", "memorization_gain_over_input")}
+    data |= {name: variable((*_CELL, "permutation"), 30) for name in ("paired_null", "broken_null")}
+    data["test_observed"] = variable(_CELL[:-1])
+    networks = ("wrong_labels_as_given", "wrong_labels_as_true", "network_test_accuracy")
+    data |= {name: variable(_CELL[:3]) for name in networks}
+    return xarray.Dataset(data, coordinates, {"axis": axis, "question": "What?", "claims": json.dumps([])})
 
 
-def test_one_panel_per_perturbation_and_classifier(data, tmp_path):
-    figure = epochs_figure(data)
-    assert len(figure.axes) == 2
-    assert figure.axes[0].get_title() == "shift:2"
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].get_lines()}
-    own = data.sel(classifier="knn", layer="layer1", perturbation="shift:2")
-    np.testing.assert_array_equal(lines["observed"], own.observed)
-    np.testing.assert_allclose(lines["paired null (memorization)"], own.paired_null.mean("permutation"))
-    np.testing.assert_allclose(lines["chance (broken null)"], own.broken_null.mean("permutation"))
+def means(panel):
+    """Heights by label of everything drawn with error bars."""
+    return {bars.get_label(): bars[0].get_ydata() for bars in panel.containers}
+
+
+def test_epochs_have_one_panel_per_perturbation_and_classifier(tmp_path):
+    data = numbers()
+    figure = epochs_figure(data, model="b")
+    assert len(figure.axes) == 6 and figure.axes[0].get_title() == "shift:2"
+    panel = figure.axes[3]
+    own = data.sel(model="b", classifier="knn", layer="layer1", perturbation="shift:2")
+    np.testing.assert_allclose(means(panel)["observed"], own.observed.mean("seed"))
+    lines = {line.get_label(): line.get_ydata() for line in panel.get_lines()}
+    np.testing.assert_allclose(lines["paired null (memorization)"], own.paired_null.mean(["seed", "permutation"]))
     figure.savefig(tmp_path / "figure.png")
 
 
-def test_the_layer_can_be_chosen(data):
-    lines = epochs_figure(data, layer="input").axes[0].get_lines()
-    np.testing.assert_array_equal(lines[0].get_ydata(), data.observed.sel(classifier="ridge", layer="input").squeeze())
+def test_the_layer_can_be_chosen():
+    data = numbers()
+    panel = epochs_figure(data, layer="input").axes[0]
+    own = data.observed.isel(model=0, perturbation=0).sel(classifier="ridge", layer="input")
+    np.testing.assert_allclose(means(panel)["observed"], own.mean("seed"))
+
+
+@pytest.mark.parametrize(
+    ("axis", "n_panels", "n_places"),
+    [("model", 6, 2), ("epoch", 6, 3), ("layer", 12, 2), ("perturbation", 4, 2), ("classifier", 3, 2)],
+)
+def test_indices_lie_along_the_axis_of_the_study(axis, n_panels, n_places, tmp_path):
+    data = numbers(axis)
+    if axis in ("epoch", "perturbation", "classifier"):
+        data = data.isel(model=[0])
+    figure = indices_figure(data)
+    assert len(figure.axes) == n_panels
+    heights = means(figure.axes[0])["memorization index"]
+    last = data.memorization.mean("seed").isel(layer=-1, epoch=-1).sel(classifier="ridge")
+    expected = {
+        "model": lambda: last.isel(perturbation=0),
+        "epoch": lambda: data.memorization.mean("seed").isel(model=0, layer=-1, classifier=0, perturbation=0),
+        "layer": lambda: data.memorization.mean("seed").isel(model=0, epoch=-1, classifier=0, perturbation=0),
+        "perturbation": lambda: last.isel(model=0).sel(perturbation=["shift:1", "shift:2"]),
+        "classifier": lambda: data.memorization.mean("seed").isel(model=0, layer=-1, epoch=-1, perturbation=0),
+    }[axis]()
+    assert len(heights) == n_places
+    np.testing.assert_allclose(heights, expected)
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_error_bars_are_the_intervals_over_seeds():
+    data = numbers("model")
+    panel = indices_figure(data).axes[0]
+    (bars,) = [each for each in panel.containers if each.get_label() == "memorization index"]
+    (segments,) = [lines.get_segments() for lines in bars[2]]
+    values = data.memorization.isel(layer=-1, epoch=-1, classifier=0, perturbation=0)
+    reach = 4.302652729911275 * values.std("seed", ddof=1) / np.sqrt(3)  # Student's t, 2 degrees of freedom
+    np.testing.assert_allclose([segment[1, 1] - segment[0, 1] for segment in segments], 2 * reach)
+
+
+def test_wrong_labels_retraining_and_stopping_have_a_panel_per_model(tmp_path):
+    data = numbers()
+    data.wrong_labels_as_given.loc[{"model": "a"}] = np.nan
+    assert [panel.get_title() for panel in label_noise_figure(data).axes] == ["b"]
+    rng = np.random.default_rng(1)
+    data = data.assign(
+        retrained_null=(("model", "seed", "retrained"), rng.random((2, 3, 9))),
+        retrained_observed=(("model", "seed"), rng.random((2, 3))),
+        retrained_pvalue=(("model", "seed"), rng.random((2, 3))),
+        stopped_test_accuracy=(("rule", "model", "seed"), rng.random((4, 2, 3))),
+        stopped_epoch=(("rule", "model", "seed"), rng.integers(1, 9, (4, 2, 3))),
+    ).assign_coords(rule=["last epoch", "validation loss", "most learning", "best"])
+    figure = retraining_figure(data)
+    assert len(figure.axes) == 2
+    observed = next(line for line in figure.axes[1].get_lines() if line.get_marker() == "o")
+    np.testing.assert_array_equal(observed.get_ydata(), data.retrained_observed.sel(model="b"))
+    figure.savefig(tmp_path / "a.png")
+    figure = stopping_figure(data)
+    heights = means(figure.axes[0])["accuracy on test rows where it stops"]
+    np.testing.assert_allclose(heights, data.stopped_test_accuracy.sel(model="a").mean("seed"))
+    figure.savefig(tmp_path / "b.png")

@@ -20,11 +20,12 @@ from jaxmem.data.perturbations import (
     noisy_features,
     parse,
 )
-from jaxmem.data.preparing import prepare
+from jaxmem.data.preparing import PREPARABLE, prepare
 from jaxmem.data.sources import load, names
 
 __all__ = [
     "PERTURBATIONS",
+    "PREPARABLE",
     "Blur",
     "Contrast",
     "Cutout",

@@ -68,7 +68,7 @@ def how_to_prepare(name: str, root: Path) -> str:
     folder = name.split("/")[0]
     return (
         f"To prepare {name!r}, run, on a machine with network (TensorFlow is not needed), "
-        f"`python -c \"from jaxmem.data import prepare; print(prepare('{name}'))\"`, "
+        f"`jaxmem prepare {name}`, "
         f"and have the folder {folder} here as {root / folder}; or download the publisher's files with a browser "
         "and name their folder in manual_dir=."
     )

@@ -33,25 +33,19 @@ def _models(config: Config) -> Mapping[str, Experiment]:
 def _claims(data: "xarray.Dataset") -> list[Claim]:
     claims = []
     for model in (name for name in data.model.values if name.endswith("noise")):
-        own = data.sel(model=model).isel(layer=-1, epoch=-1)
+        own = data.sel(model=model).isel(epoch=-1)
+        for classifier in data.classifier.values:
+            seen = own.sel(classifier=classifier)
+            smallest = seen.learning_pvalue_adjusted.isel(layer=-1).min("perturbation")
+            gain = (seen.learning.isel(layer=-1) - seen.learning.sel(layer="input")).mean("perturbation")
+            claims += [
+                all_below(
+                    f"{model}: the score is above the null, as {classifier} sees it (adjusted p)", smallest, 0.05
+                ),
+                is_positive(f"{model}: features learn beyond the raw noise, as {classifier} sees it", gain),
+            ]
         away = abs(own.network_test_accuracy.mean("seed") - own.broken_null.mean())
-        claims += [
-            all_below(
-                f"{model}: the observed score is above the null, at some strength (adjusted p)",
-                own.learning_pvalue_adjusted.min("perturbation"),
-                0.05,
-            ),
-            *(
-                is_positive(
-                    f"{model}: tuned to the labels more than the raw noise is, as {classifier} sees it",
-                    (own.learning - data.sel(model=model).isel(layer=0, epoch=-1).learning)
-                    .sel(classifier=classifier)
-                    .mean("perturbation"),
-                )
-                for classifier in data.classifier.values
-            ),
-            all_below(f"{model}: and still test accuracy is chance (distance)", away, 0.02),
-        ]
+        claims.append(all_below(f"{model}: and still test accuracy is chance (distance)", away, 0.02))
     return claims
 
 

@@ -67,7 +67,11 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     """
     if unfinished is not None:
         _claim_folder(unfinished, about(study.name, config))
-    data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
+    try:
+        data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
+    finally:
+        if unfinished is not None and len(list(unfinished.iterdir())) == 1:
+            forget(unfinished)  # Nothing but what it was to be about.
     claims = [claim._asdict() for claim in study.claims(data)]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
     return Record(study.name, dataclasses.asdict(config), data)

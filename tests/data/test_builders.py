@@ -321,7 +321,7 @@ def test_without_network_it_says_at_once_what_to_do(offline, monkeypatch, tmp_pa
         data.prepare("mnist", data_dir=tmp_path / "root")
     for words in (
         "on a machine with network",
-        "python -c \"from jaxmem.data import prepare; print(prepare('mnist'))\"",
+        "jaxmem prepare mnist",
         str(tmp_path / "root" / "mnist"),
         "manual_dir=",
         "train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz",

@@ -263,7 +263,7 @@ def test_a_config_is_part_of_the_name(tmp_path):
         ),
         (
             "mnist",
-            ["'mnist' is not prepared in", "from jaxmem.data import prepare; print(prepare('mnist'))", "manual_dir"],
+            ["'mnist' is not prepared in", "jaxmem prepare mnist", "manual_dir"],
         ),
         ("emnist", ["'emnist' is not prepared in", "Nearest names: emnist/balanced, emnist/byclass"]),
         ("emnist/ballanced", ["Nearest names: emnist/balanced"]),

@@ -88,7 +88,9 @@ def test_what_experiments_share_is_computed_once(monkeypatch):
     together = conduct.conduct({"a": SMALL, "b": decayed, "c": dropped}, Store(), progress=False)
     # Raw inputs of two seeds (whose rows differ), untrained networks of two seeds, and trained ones of each model.
     assert len(tested) == 2 + 2 + 3 * 2
-    differs = (together.observed != together.observed.sel(model="a")).any(["model", "seed", "classifier", "perturbation"])
+    differs = (together.observed != together.observed.sel(model="a")).any(
+        ["model", "seed", "classifier", "perturbation"]
+    )
     assert not differs.sel(epoch=0).any() and not differs.sel(layer="input").any()
     assert differs.sel(epoch=2, layer="last")
 
