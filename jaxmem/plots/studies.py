@@ -182,18 +182,21 @@ def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
     else:
         names = own[axis].values
         places, ticks = np.arange(len(names)), [str(name) for name in names]
-    untrained = own.memorization - own.memorization_gain
-    raw = own.memorization - own.memorization_gain_over_input
-    test = own.test_observed.broadcast_like(own.observed)
-    solid, dotted = ("-", ":") if axis in ("epoch", "layer", "perturbation") else ("", "")
-    _line(panel, places, over_seeds(own.learning), f"o{solid}", _LEARNING, "learning index")
-    _line(panel, places, over_seeds(own.memorization), f"s{solid}", _NULL, "memorization index")
-    hollow = {"markerfacecolor": "white"}
-    if axis != "epoch":
-        _line(panel, places, over_seeds(untrained), f"s{dotted}", _NULL, "of untrained networks", **hollow)
-    if axis != "layer":
-        _line(panel, places, over_seeds(raw), f"D{dotted}", _CHANCE, "memorization index of raw inputs", **hollow)
-    _line(panel, places, over_seeds(test), f"^{dotted}", _TEST, "accuracy on independent test rows")
+    series = {
+        "learning index": (own.learning, "o", _LEARNING, True),
+        "memorization index": (own.memorization, "s", _NULL, True),
+        "memorization, untrained networks": (own.memorization - own.memorization_gain, "s", _NULL, False),
+        "memorization, raw inputs": (own.memorization - own.memorization_gain_over_input, "D", _CHANCE, False),
+        "accuracy on independent test rows": (own.test_observed.broadcast_like(own.observed), "^", _TEST, True),
+    }
+    # Along these axes the baselines are points of the curve itself.
+    series.pop({"epoch": "memorization, untrained networks", "layer": "memorization, raw inputs"}.get(axis, ""), None)
+    ordered = axis in ("epoch", "layer", "perturbation")
+    for number, (label, (values, marker, color, filled)) in enumerate(series.items()):
+        # Names have no distances between them: beside each other, nothing is hidden.
+        moved = places if ordered else places + 0.12 * (number - (len(series) - 1) / 2)
+        style = marker + ("" if not ordered else "-" if filled else ":")
+        _line(panel, moved, over_seeds(values), style, color, label, markerfacecolor=color if filled else "white")
     long = max(map(len, ticks)) > 4
     panel.set_xticks(places, ticks, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
 
