@@ -22,6 +22,7 @@ def test_floor_on_small_sizes():
     assert figures["floor_in"] in figures["products_seconds"]
 
 
+@pytest.mark.nightly
 def test_peers_agree_on_small_sizes(monkeypatch):
     monkeypatch.setattr(peers, "SHAPES", {"small": (60, 5, 3)})
     few = {name: peers.PEERS[name]._replace(n_permutations=5, n_refits=2) for name in ("ridge", "nearest centroid")}
@@ -30,18 +31,21 @@ def test_peers_agree_on_small_sizes(monkeypatch):
     assert all(figures["small"][name]["ratio"] > 0 for name in few)
 
 
+@pytest.mark.nightly
 def test_exponents_of_a_small_range(monkeypatch):
     monkeypatch.setattr(scaling, "_BASE", {"B": 4, "n": 50, "m": 50, "d": 3})
     monkeypatch.setattr(scaling, "_RANGES", {"B": (2, 8), "n": (50, 100), "d": (3, 6)})
     assert set(scaling.exponents(rounds=1)) == {"B", "n", "m", "d"}
 
 
+@pytest.mark.nightly
 def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
     (figures,) = memory.peaks().values()
     assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
 
 
+@pytest.mark.nightly
 def test_the_monitor_beside_an_epoch_on_small_sizes():
     figures = monitor.beside_an_epoch(n=200, sizes=(50,), widths=(6, 4), rounds=1)
     (name, seconds) = next(iter(figures["seconds"].items()))
@@ -49,6 +53,7 @@ def test_the_monitor_beside_an_epoch_on_small_sizes():
     assert len(figures["seconds"]) == 2 * 3 and all(value > 0 for value in figures["seconds"].values())
 
 
+@pytest.mark.nightly
 def test_ensembles_of_a_small_size():
     figures = ensembles.against_single_runs(members=2, n=60, widths=(8,), epochs=1, rounds=1)
     assert math.isclose(

@@ -95,6 +95,7 @@ def test_an_interrupted_run_can_go_on(seconds, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} <= {".out-unfinished"}
 
 
+@pytest.mark.nightly
 def test_a_study_is_chosen_by_name_and_reported_again(tmp_path, capsys):
     output = tmp_path / "out"
     assert main(["study", "sample-size", "--sizes", "60", "100", *QUICK[3:], "--output", str(output)]) == 0
@@ -111,6 +112,7 @@ def test_an_unknown_study_is_told_which_there_are(capsys):
     assert "strength" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_a_run_that_was_killed_goes_on(tmp_path):
     """A real process, killed without warning; the second one finds what the first has done and ends with the same."""
     command = [sys.executable, "-m", "jaxmem", *QUICK, "--epochs", "4", "--keep-epochs", "0", "1", "2", "3", "4"]

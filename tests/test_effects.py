@@ -83,6 +83,7 @@ def test_copies_that_share_nothing_are_called_memorized_at_the_level(classifier,
     assert np.mean(np.array(pvalues) <= 0.2) > 0.08
 
 
+@pytest.mark.nightly
 def test_copies_of_their_rows_are_found_wherever_they_stand():
     """Near copies in any order, several of a row or none: matched as they belong, they stand out."""
     rng = np.random.default_rng(0)

@@ -47,6 +47,7 @@ def test_a_reading_equals_the_memorization_test_of_its_rows(classifier, rows, n_
     assert_equals_the_test(monitor(X, X_val), test)
 
 
+@pytest.mark.nightly
 def test_every_single_permutation_is_that_of_the_test(float64):
     """Means of the first b permutations give each of them away."""
     test = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X_val), n_permutations=2, key=4)
@@ -56,6 +57,7 @@ def test_every_single_permutation_is_that_of_the_test(float64):
         assert reading.chance == test.chance_distribution[:b].mean()
 
 
+@pytest.mark.nightly
 def test_above_the_rows_of_exact_shuffles_and_of_one_block():
     """Other generator of permutations, more than one block of rows, labels that are strings."""
     X, y, X_val = blobs(1_100, 4, 3, separation=0.7)

@@ -40,7 +40,12 @@ CLASSIFIERS = [
     jm.LinearSVM(),
     documented_classifier(),
 ]
-every_classifier = pytest.mark.parametrize("classifier", CLASSIFIERS, ids=repr)
+_ITERATIVE = (jm.Softmax, jm.LinearSVM)
+every_classifier = pytest.mark.parametrize(
+    "classifier",
+    [pytest.param(c, marks=pytest.mark.nightly if isinstance(c, _ITERATIVE) else ()) for c in CLASSIFIERS],
+    ids=repr,
+)
 
 N_CLASSES = 3
 X, y, X_val = blobs(30, 5, N_CLASSES, n_val=17)

@@ -197,6 +197,7 @@ def test_a_folder_that_cannot_be_written_is_still_read(root, monkeypatch):
     assert not cache.exists()
 
 
+@pytest.mark.nightly
 def test_processes_that_prepare_at_once_all_succeed(tmp_path):
     code = (
         f"import jaxmem.data as data; digits = data.load(data_dir={str(tmp_path)!r})\n"

@@ -57,6 +57,7 @@ def test_a_member_is_what_train_makes_of_it(rows, monkeypatch, backend):
         together.member(3)
 
 
+@pytest.mark.nightly
 def test_members_may_share_all_but_their_keys(rows, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     config = TrainConfig(2, 40, keep_epochs=(2,), augment=Shift(1))
@@ -90,6 +91,7 @@ def test_members_may_differ_in_a_value_that_is_no_parameter(rows):
         assert float(got.at(2).scale[...]) == scale
 
 
+@pytest.mark.nightly
 def test_random_labels_are_fitted_by_many_small_networks(rows):
     X, y = rows
     labels = np.stack([np.random.default_rng(member).permutation(y) for member in range(8)])

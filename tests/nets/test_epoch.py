@@ -30,6 +30,7 @@ def test_every_epoch_uses_every_row_in_a_fresh_order(n, batch_size):
     assert len({order.tobytes() for order in orders}) > 3
 
 
+@pytest.mark.nightly
 def test_the_epoch_runs_under_vmap():
     X, y = (jnp.asarray(rows[:100]) for rows in load_digits(return_X_y=True))
     X, y = X.astype(jnp.float32) / 16, y.astype(jnp.int32)

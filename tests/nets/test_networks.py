@@ -121,7 +121,12 @@ def test_the_factory_gives_the_classes_defaults(name, made):
 @pytest.mark.parametrize(
     ("name", "options"),
     # The MLP learns in test_train.py.
-    [("mlp", {"batch_norm": True}), ("cnn", {"batch_norm": True, "dropout": 0.1}), ("resnet", {}), ("vit", {})],
+    [
+        ("mlp", {"batch_norm": True}),
+        ("cnn", {"batch_norm": True, "dropout": 0.1}),
+        pytest.param("resnet", {}, marks=pytest.mark.nightly),
+        pytest.param("vit", {}, marks=pytest.mark.nightly),
+    ],
 )
 def test_learns_digits(digits, name, options):
     config = TrainConfig(epochs=40, batch_size=20, learning_rate=0.01, keep_epochs=(0, 40))
@@ -132,6 +137,7 @@ def test_learns_digits(digits, name, options):
     assert accuracy[1] > 0.9
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", NETWORKS)
 def test_an_ensemble_with_several_dropout_rates_equals_the_loop(digits, name):
     X = jnp.asarray(digits[0][:6])
@@ -150,6 +156,7 @@ def test_an_ensemble_with_several_dropout_rates_equals_the_loop(digits, name):
     assert np.abs(scores[0] - scores[1]).max() > 1e-2
 
 
+@pytest.mark.nightly
 def test_batch_statistics_move_in_training_and_serve_in_evaluation(digits):
     config = TrainConfig(epochs=1, batch_size=20, keep_epochs=(0, 1))
     trained = train(make("resnet", batch_norm=True), *digits, config, 0)

@@ -68,6 +68,7 @@ def test_gains_are_measured_from_the_untrained_network_and_from_the_raw_input(da
     assert (pixels == pixels.sel(epoch=0)).all() and not pixels.sel(seed=0).equals(pixels.sel(seed=1))
 
 
+@pytest.mark.nightly
 def test_the_raw_inputs_of_all_seeds_share_one_fit_where_the_rows_are_the_same():
     """And the copies of each seed get the scores that they would get on their own."""
     whole = replace(SMALL, data=Data(), tests=replace(SMALL.tests, classifiers=("knn",), n_permutations=3))

@@ -15,7 +15,9 @@ TRAINING = Training(epochs=40, keep_epochs=(0, 10, 40))
 
 
 def last_layer(study, **changes):
-    config = replace(study.STUDY.config(), **({"data": ROWS, "tests": TESTS, "training": TRAINING, "seeds": 3} | changes))
+    config = replace(
+        study.STUDY.config(), **({"data": ROWS, "tests": TESTS, "training": TRAINING, "seeds": 3} | changes)
+    )
     record = run(study.STUDY, config, progress=False)
     return record, record.data.isel(layer=-1)
 

@@ -38,7 +38,7 @@ def small(name):
     return replace(config, **(common | _CHANGES.get(name, {})))
 
 
-quick = ("epochs", "noise-inputs")
+quick = ("epochs",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])
