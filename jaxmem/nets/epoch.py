@@ -21,6 +21,8 @@ import optax
 from flax import nnx
 from jaxtyping import Array, Float, Integer, Key, PyTree
 
+from jaxmem.nets.models import call
+
 __all__ = ["Augment", "initial_optimizer_state", "run_ensemble_epoch", "run_epoch"]
 
 Augment = Callable[[Key[Array, ""], Float[Array, "n ..."]], Float[Array, "n ..."]]
@@ -69,7 +71,7 @@ def run_epoch(
 
     def loss_of(parameters, rest, inputs, labels):
         model = nnx.merge(training, parameters, rest, copy=True)
-        scores = model(inputs)
+        scores = call(model, inputs)
         loss = optax.softmax_cross_entropy_with_integer_labels(scores, labels).mean()
         accuracy = (scores.argmax(axis=1) == labels).mean()
         # Batch statistics and counters of random streams moved on during the call.

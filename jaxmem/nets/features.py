@@ -18,7 +18,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree, Shaped
 
 from jaxmem.inputs import one_of
-from jaxmem.nets.models import check_inputs
+from jaxmem.nets.models import call, check_inputs
 
 __all__ = ["features", "logits"]
 
@@ -97,9 +97,7 @@ def _numbers_by_value(name: str) -> list[str | int]:
 
 
 def _logits(model, X) -> dict[str, Array]:
-    # Modules may sow only while someone captures.
-    scores, _ = nnx.capture(model, nnx.Intermediate)(X)
-    return {"logits": scores}
+    return {"logits": call(model, X)}
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

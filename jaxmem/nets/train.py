@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Integer, Key, PyTree, Shaped
 
 from jaxmem.nets.checkpoints import Checkpoints, Progress, fingerprint
 from jaxmem.nets.epoch import Augment, initial_optimizer_state, run_epoch
-from jaxmem.nets.models import check_inputs
+from jaxmem.nets.models import call, check_inputs
 
 __all__ = ["History", "TrainConfig", "Trained", "train"]
 
@@ -256,7 +256,7 @@ def checked_rows(
                 "the same shape."
             )
     low, high = int(np.min(y)), int(np.max(y))
-    shape = jax.eval_shape(lambda state, X: nnx.merge(graphdef, state)(X), state, X).shape
+    shape = jax.eval_shape(lambda state, X: call(nnx.merge(graphdef, state), X), state, X).shape
     if len(shape) != 2 or low < 0 or high >= shape[1]:
         raise ValueError(
             f"y runs from {low} to {high} and the model's logits have shape {shape}; expected labels from 0 "

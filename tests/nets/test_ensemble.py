@@ -145,3 +145,20 @@ def test_refusals(rows, unchecked):
     ]:
         with pytest.raises(ValueError, match=message):
             train_ensemble(**({"make": make, "X": X, "y": y, "config": CONFIG, "keys": KEYS} | arguments))
+
+
+def test_members_of_the_librarys_networks_may_differ_in_their_dropout(rows):
+    X, y = rows
+    rates = np.array([0.0, 0.5], np.float32)
+
+    def make(rngs, rate):
+        return MLP(64, 10, (16,), dropout=rate, rngs=rngs)
+
+    config = TrainConfig(epochs=1, batch_size=50, keep_epochs=(1,))
+    keys = jax.random.split(jax.random.key(0), 2)
+    ensemble = train_ensemble(make, X, y, config, keys, values=rates)
+    for number, rate in enumerate(rates):
+        init_key, train_key = jax.random.split(keys[number])
+        alone = train(MLP(64, 10, (16,), dropout=float(rate), rngs=nnx.Rngs(init_key)), X, y, config, train_key)
+        np.testing.assert_allclose(ensemble.member(number).history.loss, alone.history.loss, rtol=1e-5)
+    assert ensemble.history.loss[0] != ensemble.history.loss[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxmem.nets import MLP, History, Trained, ViT, features, logits
+from jaxmem.nets import MLP, History, TrainConfig, Trained, ViT, features, logits, train
 from tests.nets.test_models import forward_in_numpy
 
 
@@ -238,3 +238,25 @@ def test_refusals(X):
         features(network(), X.astype(np.uint8))
     with pytest.raises(ValueError, match="at least one row"):
         logits(network(), X[:0])
+
+
+def test_a_module_that_sows_is_trained_and_read():
+    """Flax deprecates sowing while nobody captures, and warnings are errors here."""
+
+    class Sower(nnx.Module):
+        def __init__(self, rngs):
+            self.first, self.head = nnx.Linear(6, 4, rngs=rngs), nnx.Linear(4, 2, rngs=rngs)
+
+        def __call__(self, X):
+            hidden = nnx.relu(self.first(X))
+            self.sow(nnx.Intermediate, "hidden_layer", hidden)
+            return self.head(hidden)
+
+    X = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.int32)
+    config = TrainConfig(epochs=60, batch_size=10, learning_rate=0.02, keep_epochs=(0, 60))
+    trained = train(Sower(nnx.Rngs(0)), X, y, config, 0)
+    assert trained.history.accuracy[-1] > 0.9
+    model = trained.at(60)
+    found = features(model, X)
+    np.testing.assert_allclose(found["hidden_layer"], nnx.relu(model.first(X)), rtol=1e-5, atol=1e-6)

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flax import nnx
+from jaxtyping import Array, Float
 
 from jaxmem.inputs import one_of
 from jaxmem.nets.models.checks import check_inputs
@@ -26,9 +27,15 @@ from jaxmem.nets.models.mlp import MLP
 from jaxmem.nets.models.resnet import ResNet
 from jaxmem.nets.models.vit import ViT
 
-__all__ = ["ACTIVATIONS", "CNN", "MLP", "NETWORKS", "ResNet", "ViT", "check_inputs", "network"]
+__all__ = ["ACTIVATIONS", "CNN", "MLP", "NETWORKS", "ResNet", "ViT", "call", "check_inputs", "network"]
 
 NETWORKS = ("mlp", "cnn", "resnet", "vit")
+
+
+def call(model: nnx.Module, X: Any) -> Any:
+    """The logits of any module, whatever it sows on the way: Flax lets modules sow only while someone captures."""
+    logits, _ = nnx.capture(model, nnx.Intermediate)(X)
+    return logits
 
 
 def network(
@@ -37,7 +44,7 @@ def network(
     n_classes: int,
     *,
     widths: Sequence[int] | None = None,
-    dropout: float = 0.0,
+    dropout: float | Float[Array, ""] = 0.0,
     activation: str = "relu",
     batch_norm: bool = False,
     rngs: nnx.Rngs,

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Float, Shaped
 
 from jaxmem.inputs import one_of
 from jaxmem.nets.models.layers import ACTIVATIONS
@@ -27,7 +28,9 @@ def check_inputs(X: Shaped[Array | np.ndarray, "..."]) -> None:
         )
 
 
-def check_options(network: nnx.Module, widths: Sequence[int], dropout: float, activation: str) -> None:
+def check_options(
+    network: nnx.Module, widths: Sequence[int], dropout: float | Float[Array, ""], activation: str
+) -> None:
     """Raise a ValueError unless every network could have these options."""
     name = type(network).__name__
     if not widths or min(widths) < 1:
@@ -35,7 +38,8 @@ def check_options(network: nnx.Module, widths: Sequence[int], dropout: float, ac
             f"{name} got widths={tuple(widths)}; expected one positive width per hidden layer, "
             "and at least one layer, e.g. widths=(256, 64)."
         )
-    if not 0.0 <= dropout < 1.0:
+    # The rates of an ensemble are arrays, traced, one for each member.
+    if not isinstance(dropout, jax.Array) and not 0.0 <= dropout < 1.0:
         raise ValueError(f"{name} got dropout={dropout}; expected a probability in [0, 1).")
     one_of(activation, ACTIVATIONS, "activation")
 

@@ -39,7 +39,7 @@ class CNN(nnx.Module):
         n_classes: int,
         widths: Sequence[int] = (16, 32),
         dense: int = 64,
-        dropout: float = 0.0,
+        dropout: float | Float[Array, ""] = 0.0,
         activation: str = "relu",
         batch_norm: bool = False,
         *,

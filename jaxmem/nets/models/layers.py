@@ -36,7 +36,7 @@ class Dropout(nnx.Module):
         rngs: where the stream "dropout" comes from.
     """
 
-    def __init__(self, rate: float, *, rngs: nnx.Rngs):
+    def __init__(self, rate: float | Float[Array, ""], *, rngs: nnx.Rngs):
         self.rate = DropoutRate(jnp.asarray(rate, jnp.float32))
         self.rngs = rngs["dropout"].fork()
         self.deterministic = False  # set by `train()` and `eval()` of the network

@@ -37,7 +37,7 @@ class MLP(nnx.Module):
         n_inputs: int,
         n_classes: int,
         widths: Sequence[int] = (256, 256, 64),
-        dropout: float = 0.0,
+        dropout: float | Float[Array, ""] = 0.0,
         activation: str = "relu",
         batch_norm: bool = False,
         *,

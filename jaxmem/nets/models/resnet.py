@@ -45,7 +45,7 @@ class ResNet(nnx.Module):
         image_shape: Sequence[int],
         n_classes: int,
         widths: Sequence[int] = (16, 32, 64),
-        dropout: float = 0.0,
+        dropout: float | Float[Array, ""] = 0.0,
         activation: str = "relu",
         batch_norm: bool = False,
         *,

@@ -42,7 +42,7 @@ class ViT(nnx.Module):
         image_shape: Sequence[int],
         n_classes: int,
         widths: Sequence[int] = (64, 64, 64),
-        dropout: float = 0.0,
+        dropout: float | Float[Array, ""] = 0.0,
         activation: str = "relu",
         *,
         patch_size: int | None = None,
