@@ -6,7 +6,7 @@ On a GPU or TPU the same commands run as they are. Figures go to `benchmarks/res
 import argparse
 import json
 
-from benchmarks import calibration, ensembles, floor, label_noise, memory, monitor, peers, scaling, start
+from benchmarks import calibration, ensembles, floor, label_noise, memory, monitor, peers, scaling, start, studies
 from benchmarks.measure import record, rounded
 
 BENCHMARKS = {
@@ -21,6 +21,7 @@ BENCHMARKS = {
     "start": start.first_result,
     "label-noise": label_noise.areas,
     "calibration": calibration.type_one_errors,
+    "studies": studies.outcomes,
 }
 
 

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from benchmarks import ensembles, floor, label_noise, measure, memory, monitor, peers, scaling
+from benchmarks import ensembles, floor, label_noise, measure, memory, monitor, peers, scaling, studies
+from jaxmem.studies import Tests, Training
 
 
 def test_in_turn_waits_and_takes_medians():
@@ -76,3 +77,11 @@ def test_wrong_labels_are_found_by_margins(monkeypatch):
     found = label_noise.areas(n=300, n_permutations=9)
     assert set(found) == {"pixels", "epoch 1"}
     assert found["pixels"]["margins on unseen rows, 30 nearest neighbours"] > 0.8
+
+
+@pytest.mark.nightly
+def test_outcomes_of_a_small_study():
+    changes = {"sizes": (60, 100), "seeds": 2, "training": Training(epochs=1, keep_epochs=(0, 1))}
+    (found,) = studies.outcomes(["sample-size"], tests=Tests(n_permutations=9), **changes).values()
+    assert found["seconds"] > 0 and len(found["claims"]) == 3
+    assert all(isinstance(claim["holds"], bool) and claim["seen"] for claim in found["claims"].values())

@@ -73,14 +73,17 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
     part = shown(data)
     groups: list[tuple[str, xarray.Dataset]] = [("", part)]
     if axis == "layer" and part.sizes["model"] > 1:
-        groups = [(str(model), part.sel(model=[model])) for model in part.model.values]
+        one_by_one = ((str(model), part.sel(model=[model])) for model in part.model.values)
+        groups = [(name, own.dropna("layer", how="all", subset=["observed"])) for name, own in one_by_one]
     rows = [("", part.classifier.values)] if axis == "classifier" else [(str(c), [c]) for c in part.classifier.values]
     columns = (
         [(kind, (part.kind == kind).values) for kind in dict.fromkeys(part.kind.values.tolist())]
         if axis == "perturbation"
         else [(str(label), (part.perturbation == label).values) for label in part.perturbation.values]
     )
-    figure, panels = _panels(len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis != "perturbation")
+    figure, panels = _panels(
+        len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis not in ("perturbation", "layer")
+    )
     for group, (group_name, of_group) in enumerate(groups):
         for row, (name, which) in enumerate(rows):
             for column, (title, chosen) in enumerate(columns):
