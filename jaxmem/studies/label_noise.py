@@ -42,22 +42,21 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     claims = []
     for model in (name for name in data.model.values if not name.endswith(" 0")):
         own = data.sel(model=model)
-        early = own.wrong_labels_as_true.isel(epoch=slice(1, None)).max("epoch")
+        gap = own.wrong_labels_as_true - own.wrong_labels_as_given
         claims += [
             is_positive(
-                f"{model}: at some epoch, wrongly labelled rows are given their true class more often than the label "
-                "that they have",
-                early - own.wrong_labels_as_given.isel(epoch=own.wrong_labels_as_true.mean("seed").argmax("epoch")),
+                f"{model}: after the first kept epoch, wrongly labelled rows are predicted as their true class more "
+                "often than as labelled",
+                gap.isel(epoch=1),
             ),
-            is_positive(
-                f"{model}: in the end they are predicted as labelled",
-                (own.wrong_labels_as_given - own.wrong_labels_as_true).isel(epoch=-1),
-            ),
-            is_positive(
-                f"{model}: test accuracy falls from its best epoch to the last",
-                (own.network_test_accuracy.max("epoch") - own.network_test_accuracy.isel(epoch=-1)) - 0.01,
-            ),
+            is_positive(f"{model}: in the end, more often as labelled", -gap.isel(epoch=-1)),
         ]
+        accuracy = own.network_test_accuracy
+        if accuracy.sizes["seed"] > 1:
+            # The best epoch as the other networks have it: a network's own best would be the best by luck as well.
+            others = accuracy.sum("seed") - accuracy
+            falls = accuracy.isel(epoch=others.argmax("epoch")) - accuracy.isel(epoch=-1)
+            claims.append(is_positive(f"{model}: test accuracy falls from its best epoch to the last", falls))
     return claims
 
 
