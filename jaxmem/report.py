@@ -61,5 +61,5 @@ def write_report(record: Record, folder: Path) -> Path:
         config=escape(json.dumps(record.config, indent=2)),
     )
     path = folder / "index.html"
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
     return path

@@ -56,6 +56,8 @@ def test_an_existing_folder_is_not_overwritten_without_force(tmp_path, capsys):
         (["--perturbations", "shfit:2"], "nearest: shift"),
         (["--classifiers", "knm"], "mean 'knn'"),
         (["--dataset", "digts"], "digits"),
+        (["--seed", "-1"], "seed"),
+        (["--n-train", "60", "--seeds", "1", "--epochs", "1", "--layers", "bogus"], "layer1"),
         (["--n-permutations", "0"], "n_permutations"),
         (["--output", "/dev/null/out"], "/dev/null/out"),
         (["--epocks", "3"], "--epochs"),

@@ -129,7 +129,7 @@ class Tests:
         perturbations: how the copies are made, as "name:amount"; amounts in units of the pixel range or in pixels.
         classifiers: the shallow classifiers: "ridge", "lda", "centroid", "naive-bayes", "knn" (one neighbour), "knn10",
             "softmax", "svm".
-        n_permutations: shuffles per test; the smallest p-value is 1 / (1 + this).
+        n_permutations: shuffles per test; the smallest p-value of learning is 1 / (1 + this).
     """
 
     layers: tuple[str, ...] = (LAST,)
@@ -176,6 +176,8 @@ class Experiment:
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of networks."""
+        """Check the number of networks, and that the seed is one."""
         if self.seeds < 1:
             raise ValueError(f"seeds must be an integer >= 1, but is {self.seeds!r}.")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, but is {self.seed!r}.")

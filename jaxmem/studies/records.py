@@ -120,11 +120,13 @@ def load_record(folder: str | os.PathLike) -> Record:
     import xarray
 
     path = Path(folder) / "results.nc"
+    if not path.is_file():
+        raise ValueError(f"there is no {path}: name the folder that `jaxmem run` or `jaxmem study` wrote.")
     try:
         data = xarray.load_dataset(path, engine="h5netcdf")
         described = {name: json.loads(data.attrs.pop(name)) for name in ("study", "config", "versions")}
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is not the result of a study: name the folder that `jaxmem study` wrote.") from error
+        raise ValueError(f"{path} is damaged, or not the result of a study.") from error
     return Record(described["study"], described["config"], data)
 
 

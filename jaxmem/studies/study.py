@@ -69,9 +69,10 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
         _claim_folder(unfinished, about(study.name, config))
     try:
         data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
-    finally:
-        if unfinished is not None and len(list(unfinished.iterdir())) == 1:
-            forget(unfinished)  # Nothing but what it was to be about.
+    except ValueError:
+        if unfinished is not None:
+            forget(unfinished)  # It could never be finished.
+        raise
     claims = [claim._asdict() for claim in study.claims(data)]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
     return Record(study.name, dataclasses.asdict(config), data)
@@ -96,6 +97,7 @@ def _claim_folder(folder: Path, mine: dict[str, Any]) -> None:
             f"{folder} cannot be used for unfinished work: {error}. Remove it, or name another."
         ) from error
     if theirs != mine:
+        theirs = theirs if isinstance(theirs, dict) else {}
         differing = sorted(name for name in mine if theirs.get(name) != mine[name])
         raise ValueError(
             f"{folder} holds unfinished work with another {', '.join(differing)}: remove it to start anew, or run what "

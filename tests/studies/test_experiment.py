@@ -18,6 +18,8 @@ from jaxmem.studies import STUDIES, Data, Experiment, Tests, Training
         (lambda: Tests(classifiers=("knm",)), "knn"),
         (lambda: Tests(n_permutations=0), "n_permutations"),
         (lambda: Experiment(seeds=0), "seeds"),
+        (lambda: Experiment(seed=-1), "seed"),
+        (lambda: Experiment(seed=2**32), "seed"),
     ],
 )
 def test_bad_choices_are_refused(make, words):
