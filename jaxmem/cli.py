@@ -75,9 +75,10 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
         folder: what `jaxmem run` or `jaxmem study` wrote.
     """
     record = load_record(folder)
-    for name, figure in study_figures(record.data).items():
+    figures = study_figures(record.data)
+    for name, figure in figures.items():
         figure.savefig(folder / name, dpi=150)
-    print(write_report(record, folder))
+    print(write_report(record, folder, figures))
 
 
 @app.command
@@ -121,8 +122,9 @@ def _conduct(config: Experiment, output: Path, force: bool, quiet: bool) -> None
     folder = check_folder(output, force=force)
     unfinished = folder.with_name(f".{folder.name}-unfinished")
     record = study.run(STUDIES[_name(config)], config, progress=not quiet, unfinished=unfinished)
-    record.save(folder, figures=study_figures(record.data), force=force)
-    write_report(record, folder)
+    figures = study_figures(record.data)
+    record.save(folder, figures=figures, force=force)
+    write_report(record, folder, figures)
     study.forget(unfinished)
     if not quiet:
         print(record.table())
@@ -138,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=arguments,
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
         )
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"jaxmem: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """A results folder as one page: `index.html`, with its question, claims, table, figures and configuration."""
 
 import json
+from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
@@ -29,7 +30,8 @@ img {{ max-width: 100%; background: white; border-radius: 4px; }}
 <ul>
 {claims}
 </ul>
-<p>Intervals are over networks of other seeds, at 95%. Statements hold for these rows, networks, perturbations and
+<p>Intervals are over networks of other seeds, at 95% each, on these test rows.
+Statements hold for these rows, networks, perturbations and
 shallow classifiers; learning is not generalization, and an untrained network has a memorization index above zero.</p>
 {figures}
 <h2>Numbers</h2>
@@ -41,22 +43,20 @@ shallow classifiers; learning is not generalization, and an untrained network ha
 """
 
 
-def write_report(record: Record, folder: Path) -> Path:
-    """Write the page of a results folder, beside its figures, and return its path."""
+def write_report(record: Record, folder: Path, figures: Iterable[str]) -> Path:
+    """Write the page of a results folder, beside its figures, named here, and return its path."""
     claims = "\n".join(
         f"<li>{escape(claim.text)}: {escape(claim.seen)} "
-        f"({'holds' if claim.holds else '<span class=no>does not hold</span>'})</li>"
+        f"({'holds' if claim.holds else '<span class=no>not shown</span>'})</li>"
         for claim in record.claims
     )
-    figures = "\n".join(
-        f'<p><img src="{path.name}" alt="{escape(path.stem)}"></p>' for path in sorted(folder.glob("*.png"))
-    )
+    images = "\n".join(f'<p><img src="{name}" alt="{name.removesuffix(".png")}"></p>' for name in figures)
     title, *numbers = table(record.data)
     page = _PAGE.format(
         study=escape(record.study),
         question=escape(record.data.attrs["question"]),
         claims=claims or "<li>This study makes no claims.</li>",
-        figures=figures,
+        figures=images,
         table=escape("\n".join([title, *numbers])),
         config=escape(json.dumps(record.config, indent=2)),
     )

@@ -4,6 +4,7 @@ Pieces of the work go through a `Store` under what decides them, so that experim
 baseline of the raw inputs, and those with the same rows and structure the one of the untrained networks.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -16,6 +17,7 @@ import numpy as np
 
 from jaxmem.data import class_noise, gaussian_noise_inputs, load, parse, random_labels, shuffled_pixels
 from jaxmem.data.arrays import stratified_split
+from jaxmem.inputs import one_of
 from jaxmem.memorization import memorization_tests
 from jaxmem.results import MemorizationTest
 from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment
@@ -25,7 +27,7 @@ from jaxmem.validation import Holdout, SharedStructure
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["INPUT", "Rows", "conduct", "draw_rows", "key_for", "train_networks"]
+__all__ = ["INPUT", "Rows", "conduct", "digest", "draw_rows", "key_for", "train_networks"]
 
 INPUT = "input"
 # What is random, each with keys of its own.
@@ -74,7 +76,7 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
     epochs = experiment.training.keep_epochs
     # The data set is found by name and seed, so that the rows of all seeds need not be held at once.
     rows = cache(partial(draw_rows, experiment))
-    common = experiment.seed, experiment.tests, data
+    common = experiment.seed, experiment.tests, data, digest(experiment)
     networks = replace(experiment.network, dropout=0.0)  # An untrained network knows nothing of dropout.
 
     def key_of(seed: int, epoch: int) -> Any:
@@ -91,6 +93,7 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
                 X, y = X[0], y[0]
             keys = jnp.stack([key_for(experiment, NETWORK, seed) for seed in seeds])
             trained = train_networks(experiment, X, y, keys, checkpoint, lambda *_: shown.update())
+            _layers(experiment, trained.member(0).at(0), rows(0))  # Before anything is kept.
     history = store.get(history_key, lambda: {"loss": trained.history.loss, "accuracy": trained.history.accuracy})
     with bar("testing", len(seeds) * (len(epochs) + 1)) as shown:
         inputs = store.get((common, experiment.seeds, INPUT), lambda: _of_inputs(experiment, [rows(s) for s in seeds]))
@@ -116,6 +119,20 @@ def _dataset(name: str, data_dir: str | None, seed: int) -> Any:
     return load(name, data_dir=data_dir, seed=seed)
 
 
+@cache
+def _digest_of(name: str, data_dir: str | None, seed: int) -> str:
+    dataset = _dataset(name, data_dir, seed)
+    found = hashlib.sha256()
+    for part in (dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test):
+        found.update(np.ascontiguousarray(part).tobytes())
+    return found.hexdigest()
+
+
+def digest(experiment: Experiment) -> str:
+    """What the data set holds: a file may be another one by the time that a study goes on."""
+    return _digest_of(experiment.data.dataset, experiment.data_dir, experiment.seed)
+
+
 def draw_rows(experiment: Experiment, seed: int) -> Rows:
     """Rows of the network of that seed."""
     data = experiment.data
@@ -130,7 +147,7 @@ def draw_rows(experiment: Experiment, seed: int) -> Rows:
                 f"n_train is {data.n_train}; {data.dataset!r} has {len(X)} training rows of {n_classes} classes, and a "
                 f"test takes two of each: choose {2 * n_classes} to {len(X)}."
             )
-        chosen, _ = stratified_split(y, data.n_train, seed)
+        chosen, _ = stratified_split(y, data.n_train, 1_000_003 * experiment.seed + seed)
         X, y = X[chosen], y[chosen]
     X, X_test = _inputs(key_for(experiment, INPUTS, seed), data, X, X_test)
     y_true, label_key = y, key_for(experiment, LABELS, seed)
@@ -227,12 +244,21 @@ def _of_seed(piece: Piece, seed: int, n_seeds: int) -> Piece:
     return {name: own(name, values) for name, values in piece.items()}
 
 
+def _layers(experiment: Experiment, model: Any, rows: Rows) -> list[str]:
+    """The layers asked for, by the names that the network has for them."""
+    from jaxmem.nets import features
+
+    names = list(features(model, rows.X[:1]))
+    for layer in experiment.tests.layers:
+        one_of(layer, (LAST, *names), "each of layers")
+    return [names[-1] if layer == LAST else layer for layer in experiment.tests.layers] or names
+
+
 def _of_network(experiment: Experiment, rows: Rows, model: Any) -> Piece:
     """Tests of the features of every layer asked for, and how well the network itself does."""
     from jaxmem.nets import features
 
-    names = list(features(model, rows.X[:1]))
-    layers = [names[-1] if layer == LAST else layer for layer in experiment.tests.layers] or names
+    layers = _layers(experiment, model, rows)
     read = partial(features, model, layers=layers, pool="mean" if experiment.tests.pool else None)
     train, test = read(rows.X), read(rows.X_test)
     copies = {label: read(X) for label, X in rows.copies.items()}

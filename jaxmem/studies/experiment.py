@@ -58,6 +58,8 @@ class Data:
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
         one_of(self.inputs, INPUTS, "inputs")
+        if self.random_labels and self.confused_labels:
+            raise ValueError("random_labels and confused_labels are both given: ask for one kind of wrong labels.")
         for name in ("random_labels", "confused_labels"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be a share from 0 to 1, but is {getattr(self, name)!r}.")
@@ -115,6 +117,8 @@ class Training:
         object.__setattr__(self, "keep_epochs", tuple(sorted(e for e in self.keep_epochs if e <= self.epochs)))
         if self.keep_epochs[:1] != (0,):
             raise ValueError("keep_epochs must hold 0: the untrained network is the baseline of every other epoch.")
+        if len(self.keep_epochs) < 2:
+            raise ValueError(f"keep_epochs must hold an epoch from 1 to epochs={self.epochs} beside 0.")
         if self.augment is not None:
             parse(self.augment)
 

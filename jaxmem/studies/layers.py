@@ -37,18 +37,19 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     for model in data.model.values:
         own = last.sel(model=model).dropna("layer", how="all", subset=["observed"]).isel(layer=slice(1, None))
         for classifier in data.classifier.values:
-            learning, memorization = (
-                own[name].sel(classifier=classifier).mean("perturbation") for name in ("learning", "memorization")
-            )
+            seen = own.sel(classifier=classifier)
+            # The observed score beyond the null, and not its index, which is undefined where the null is perfect.
+            selectivity = (seen.observed - seen.paired_null.mean("permutation")).mean("perturbation")
+            added = seen.memorization_gain.mean("perturbation")
             first, deep = own.layer.values[[0, -1]]
             claims += [
                 is_positive(
                     f"{model}: {deep} is tuned to the labels more than {first}, as {classifier} sees it",
-                    learning.isel(layer=-1) - learning.isel(layer=0),
+                    selectivity.isel(layer=-1) - selectivity.isel(layer=0),
                 ),
                 is_positive(
-                    f"{model}: {deep} gives away less than {first}, as {classifier} sees it",
-                    memorization.isel(layer=0) - memorization.isel(layer=-1),
+                    f"{model}: training adds more memorization in {deep} than in {first}, as {classifier} sees it",
+                    added.isel(layer=-1) - added.isel(layer=0),
                 ),
             ]
     return claims

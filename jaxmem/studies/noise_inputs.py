@@ -37,7 +37,9 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         for classifier in data.classifier.values:
             seen = own.sel(classifier=classifier)
             smallest = seen.learning_pvalue_adjusted.isel(layer=-1).min("perturbation")
-            gain = (seen.learning.isel(layer=-1) - seen.learning.sel(layer="input")).mean("perturbation")
+            # Not by the index, which is undefined where the null is perfect.
+            selectivity = (seen.observed - seen.paired_null.mean("permutation")).mean("perturbation")
+            gain = selectivity.isel(layer=-1) - selectivity.sel(layer="input")
             claims += [
                 all_below(
                     f"{model}: the score is above the null, as {classifier} sees it (adjusted p)", smallest, 0.05

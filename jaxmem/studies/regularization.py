@@ -82,10 +82,8 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         for classifier in data.classifier.values:
             less = (plain.memorization - other.memorization).sel(classifier=classifier).mean("perturbation")
             claims.append(is_positive(f"{model} lowers memorization, as {classifier} sees it", less))
-        loses = (plain.observed - other.observed).mean(["perturbation", "classifier"])
-        claims.append(
-            is_positive(f"{model} lowers the observed score by less than 0.02 (what is left of that)", 0.02 - loses)
-        )
+        loses = (plain.observed - other.observed).max(["perturbation", "classifier"])
+        claims.append(is_positive(f"{model} lowers no observed score by 0.02 (what is left of that)", 0.02 - loses))
         better = other.network_test_accuracy - plain.network_test_accuracy
         claims.append(is_positive(f"{model} raises test accuracy", better))
     return claims

@@ -1,4 +1,4 @@
-"""Networks trained on few rows and on many."""
+"""Networks trained on few rows and on many, for as many epochs, and so for fewer steps and more."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -41,8 +41,8 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         ),
         *(
             is_positive(
-                f"{names[0]}: memorization above that with {names[-1]}, as {classifier} sees it",
-                (few.memorization - many.memorization).sel(classifier=classifier).mean("perturbation"),
+                f"{names[0]}: training adds more memorization than with {names[-1]}, as {classifier} sees it",
+                (few.memorization_gain - many.memorization_gain).sel(classifier=classifier).mean("perturbation"),
             )
             for classifier in data.classifier.values
         ),

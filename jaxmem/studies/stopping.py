@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jaxmem.studies.experiment import Data, Experiment, Tests, Training
 from jaxmem.studies.study import Study, comparison
 from jaxmem.studies.summary import Claim, is_positive
@@ -43,15 +45,15 @@ def _with_rules(data: "xarray.Dataset") -> "xarray.Dataset":
     import xarray
 
     trained = data.isel(layer=-1, epoch=slice(1, None))
-    indices = trained[["memorization", "learning"]].mean("perturbation")
+    # A null that is perfect leaves nothing to learn: no rule stops there.
+    indices = trained[["memorization", "learning"]].fillna({"learning": -np.inf}).mean("perturbation")
     stops = {_LAST: (trained.epoch * xarray.ones_like(trained.network_test_accuracy)).argmax("epoch")}
     if trained.validation_loss.notnull().all():
         stops[_VALIDATION] = trained.validation_loss.argmin("epoch")
     for classifier in data.classifier.values:
         of_classifier = indices.sel(classifier=classifier, drop=True)
-        # A null that is perfect leaves nothing to learn.
         stops[f"least memorization, {classifier}"] = of_classifier.memorization.argmin("epoch")
-        stops[f"most learning, {classifier}"] = of_classifier.learning.fillna(0).argmax("epoch")
+        stops[f"most learning, {classifier}"] = of_classifier.learning.argmax("epoch")
     stops[_BEST] = trained.network_test_accuracy.argmax("epoch")
     place = xarray.concat(list(stops.values()), xarray.Variable("rule", list(stops)), coords="minimal")
     return data.assign(

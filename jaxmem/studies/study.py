@@ -70,8 +70,8 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     try:
         data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
     except ValueError:
-        if unfinished is not None:
-            forget(unfinished)  # It could never be finished.
+        if unfinished is not None and not any(unfinished.glob("*.npz")):
+            forget(unfinished)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.
         raise
     claims = [claim._asdict() for claim in study.claims(data)]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))

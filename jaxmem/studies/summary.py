@@ -20,7 +20,7 @@ class Claim(NamedTuple):
     seen: str
 
     def __str__(self) -> str:
-        return f"[{'holds' if self.holds else 'DOES NOT HOLD'}] {self.text}: {self.seen}"
+        return f"[{'holds' if self.holds else 'NOT SHOWN'}] {self.text}: {self.seen}"
 
 
 def is_positive(text: str, values: "xarray.DataArray") -> Claim:
@@ -31,8 +31,8 @@ def is_positive(text: str, values: "xarray.DataArray") -> Claim:
 
 
 def all_below(text: str, values: "xarray.DataArray", limit: float) -> Claim:
-    """The claim that the largest of many numbers is no larger than a limit."""
-    largest = float(values.max())
+    """The claim that the largest of many numbers is no larger than a limit; not shown where one is missing."""
+    largest = float(values.max(skipna=False))
     return Claim(text, largest <= limit, f"at most {largest:.3g}")
 
 
@@ -56,7 +56,8 @@ def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
 
     `learning_pvalue_adjusted`: by the largest studentised statistic of all tests under each permutation (Westfall &
     Young's single-step maxT), which all of them went through together: the probability that any is wrongly found is at
-    most the level. `memorization_pvalue_adjusted`: by Benjamini and Hochberg's procedure, which bounds the expected
+    most the level; only nearly so where seeds or models have rows of their own, whose permutations are not the same.
+    `memorization_pvalue_adjusted`: by Benjamini and Hochberg's procedure, which bounds the expected
     share of wrong findings.
     """
     import xarray
@@ -69,7 +70,7 @@ def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
     statistics = family_statistics(scores[there], "greater", "maxT", studentize=True)
     found = {
         "learning_pvalue_adjusted": single_step(statistics[:, 0], statistics.max(axis=0), "maxT", rounding=1e-9),
-        "memorization_pvalue_adjusted": adjusted(stacked.memorization_pvalue.values[there], "fdr_bh"),
+        "memorization_pvalue_adjusted": _once_each(scores[there], stacked.memorization_pvalue.values[there]),
     }
     shape = data.observed.shape
     variables = {}
@@ -78,6 +79,16 @@ def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
         everywhere[there] = pvalues
         variables[name] = xarray.Variable(data.observed.dims, everywhere.reshape(shape))
     return data.assign(variables)
+
+
+def _once_each(scores: np.ndarray, pvalues: np.ndarray) -> np.ndarray:
+    """Adjusted by Benjamini and Hochberg, tests that stand in several places, as raw inputs do, counted once.
+
+    Many copies of a sure finding would let the others through.
+    """
+    both = np.column_stack([scores, pvalues])
+    _, first, back = np.unique(both, axis=0, return_index=True, return_inverse=True)
+    return adjusted(pvalues[first], "fdr_bh")[back.ravel()]
 
 
 def shown(data: "xarray.Dataset") -> "xarray.Dataset":

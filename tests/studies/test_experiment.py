@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxmem.studies import STUDIES, Data, Experiment, Tests, Training
+from jaxmem.studies import STUDIES, Data, Experiment, Tests, Training, retraining
 
 
 @pytest.mark.parametrize(
@@ -12,7 +12,10 @@ from jaxmem.studies import STUDIES, Data, Experiment, Tests, Training
         (lambda: Data(confused_labels=-0.1), "confused_labels"),
         (lambda: Training(keep_epochs=(1, 2)), "must hold 0"),
         (lambda: Training(keep_epochs=()), "at least one"),
+        (lambda: Training(keep_epochs=(0, 50), epochs=40), "from 1 to epochs=40"),
         (lambda: Training(augment="shfit:2"), "shift"),
+        (lambda: Data(random_labels=0.5, confused_labels=0.5), "one kind"),
+        (lambda: retraining.Config(n_retrained=9), "fewer than 19"),
         (lambda: Tests(perturbations=("gaussian-noise:-1",)), "-1"),
         (lambda: Tests(perturbations=("shift:1", "shift:1")), "each once"),
         (lambda: Tests(classifiers=("knm",)), "knn"),

@@ -57,7 +57,7 @@ def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
     # Figures and page from the file alone.
     for file, figure in study_figures(again.data).items():
         assert (folder / file).exists() and figure.axes
-    page = write_report(again, folder).read_text(encoding="utf-8")
+    page = write_report(again, folder, study_figures(again.data)).read_text(encoding="utf-8")
     assert STUDIES[name].question in page and page.count("<li>") == len(record.claims)
     assert page.count("<img") == len(list(folder.glob("*.png")))
     assert {path.name for path in tmp_path.iterdir()} == {"out"}

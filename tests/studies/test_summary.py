@@ -33,7 +33,7 @@ def test_seeds_without_a_number_are_left_out():
 def test_positive_means_that_the_whole_interval_is(shift, holds):
     claim = is_positive("it is", xarray.DataArray([-0.1 + shift, shift, 0.1 + shift], dims="seed"))
     assert claim.holds == holds
-    assert ("DOES NOT HOLD" in str(claim)) != holds and f"{shift:.3f}" in claim.seen
+    assert ("NOT SHOWN" in str(claim)) != holds and f"{shift:.3f}" in claim.seen
 
 
 def test_below_means_all_of_them():
@@ -65,3 +65,12 @@ def test_p_values_are_adjusted_over_the_whole_family():
     assert found[0] == 1 / 20 and np.isnan(found[2])
     np.testing.assert_allclose(data.memorization_pvalue_adjusted.values.ravel()[:2], [0.02, 0.04])
     assert data.learning_pvalue_adjusted.dims == data.observed.dims
+
+
+def test_a_test_that_stands_in_several_places_is_counted_once():
+    """Five tests, of which three are one: with copies, 0.04 would be adjusted to 5 x 0.04 / 4 = 0.05."""
+    null = np.zeros((1, 9)) + np.arange(9)
+    scores = [5.0, 5.0, 5.0, 1.0, 2.0]
+    data = with_adjusted_pvalues(family(scores, np.repeat(null, 5, axis=0), [0.01, 0.01, 0.01, 0.04, 0.5]))
+    found = data.memorization_pvalue_adjusted.values.ravel()
+    np.testing.assert_allclose(found, [0.03, 0.03, 0.03, 0.06, 0.5])  # 3 x 0.01 / 1, 3 x 0.04 / 2, 3 x 0.5 / 3.
