@@ -74,7 +74,6 @@ def _bar(title: str, progress: bool, what: str, total: int) -> Any:
 def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any]) -> "xarray.Dataset":
     data, seeds = experiment.data, range(experiment.seeds)
     epochs = experiment.training.keep_epochs
-    # The data set is found by name and seed, so that the rows of all seeds need not be held at once.
     rows = cache(partial(draw_rows, experiment))
     common = experiment.seed, experiment.tests, data, digest(experiment)
     networks = replace(experiment.network, dropout=0.0)  # An untrained network knows nothing of dropout.
