@@ -97,7 +97,7 @@ class Training:
 
     Args:
         epochs: passes over the training rows.
-        keep_epochs: the epochs to test; 0 is the untrained network. Those beyond `epochs` are left out.
+        keep_epochs: the epochs to test; 0 is the untrained network. Those beyond `epochs` mean the last one.
         batch_size: training rows a step.
         learning_rate: step size of AdamW.
         weight_decay: decoupled decay of AdamW; 0 is Adam.
@@ -112,9 +112,9 @@ class Training:
     augment: str | None = None
 
     def __post_init__(self) -> None:
-        """Leave out epochs that training does not reach, and check that the baseline is among the others."""
+        """End where training ends, and check that the baseline is among the epochs to test."""
         _each_once(self, "keep_epochs")
-        object.__setattr__(self, "keep_epochs", tuple(sorted(e for e in self.keep_epochs if e <= self.epochs)))
+        object.__setattr__(self, "keep_epochs", tuple(sorted({min(e, self.epochs) for e in self.keep_epochs})))
         if self.keep_epochs[:1] != (0,):
             raise ValueError("keep_epochs must hold 0: the untrained network is the baseline of every other epoch.")
         if len(self.keep_epochs) < 2:
