@@ -160,8 +160,16 @@ def draw_rows(experiment: Experiment, seed: int) -> Rows:
         label: np.asarray(parse(label)(jax.random.fold_in(copies_key, number), X))
         for number, label in enumerate(experiment.tests.perturbations)
     }
-    n = data.n_validation
-    return Rows(X, y, y_true, X_test[n:], y_test[n:], X_test[:n], y_test[:n], copies)
+    apart, test = _set_apart(y_test, data.n_validation, experiment.seed)
+    return Rows(X, y, y_true, X_test[test], y_test[test], X_test[apart], y_test[apart], copies)
+
+
+def _set_apart(y_test: np.ndarray, n: int, seed: int) -> tuple[Any, Any]:
+    """Which test rows are for validation, drawn with the classes' proportions, and which remain; all seeds alike."""
+    if n == 0:
+        return slice(0), slice(None)
+    apart, test = stratified_split(y_test, n, seed)
+    return apart, np.sort(test)
 
 
 def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -155,11 +155,16 @@ def test_rows_that_are_too_few_are_refused():
         draw_rows(replace(SMALL, data=Data(n_validation=1_000)), 0)
 
 
-def test_validation_rows_are_no_test_rows():
-    rows = draw_rows(replace(SMALL, data=Data(n_validation=300)), 0)
+def test_validation_rows_are_test_rows_set_apart_with_the_classes_proportions():
     whole = draw_rows(replace(SMALL, data=Data()), 0)
-    np.testing.assert_array_equal(np.concatenate([rows.X_validation, rows.X_test]), whole.X_test)
-    assert len(rows.y_validation) == 300
+    rows = draw_rows(replace(SMALL, data=Data(n_validation=300)), 0)
+    both = np.concatenate([rows.X_validation, rows.X_test]).reshape(1_000, -1)
+    everything = whole.X_test.reshape(1_000, -1)
+    np.testing.assert_array_equal(both[np.lexsort(both.T)], everything[np.lexsort(everything.T)])
+    shares = np.bincount(whole.y_test) * 0.3
+    assert (abs(np.bincount(rows.y_validation) - shares) < 1).all() and len(rows.y_validation) == 300
+    # The same ones for every network, and what remains in its order.
+    np.testing.assert_array_equal(rows.X_test, draw_rows(replace(SMALL, data=Data(n_validation=300)), 1).X_test)
 
 
 def test_an_unknown_layer_is_named():
