@@ -1,7 +1,7 @@
 """Flax networks, their training and their features; knows nothing of the tests built on them."""
 
 from jaxmem.nets.ensemble import TrainedEnsemble, train_ensemble
-from jaxmem.nets.features import features, logits
+from jaxmem.nets.features import features, layer_names, logits
 from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
 from jaxmem.nets.train import History, TrainConfig, Trained, train
 
@@ -17,6 +17,7 @@ __all__ = [
     "TrainedEnsemble",
     "ViT",
     "features",
+    "layer_names",
     "logits",
     "network",
     "train",

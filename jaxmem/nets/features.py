@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PyTree, Shaped
 from jaxmem.inputs import one_of
 from jaxmem.nets.models import call, check_inputs
 
-__all__ = ["features", "logits"]
+__all__ = ["features", "layer_names", "logits"]
 
 
 def features(
@@ -61,6 +61,22 @@ def features(
     if pool is not None:
         one_of(pool, ("mean",), "pool")
     return _in_batches(_hidden, model, X, batch_size, None if layers is None else frozenset(layers), pool)
+
+
+def layer_names(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."]) -> list[str]:
+    """Names of the hidden layers that `features` reads, in its order; nothing is computed but shapes.
+
+    Args:
+        model: as for `features`.
+        X: inputs of the model's kind, however few.
+
+    Raises:
+        ValueError: if the model has no method `hidden` and sows nothing, or X is not of that kind.
+    """
+    check_inputs(X)
+    graphdef, state = nnx.split(model)
+    shape = jax.ShapeDtypeStruct((1, *X.shape[1:]), jnp.float32)
+    return list(jax.eval_shape(partial(_read_batch, _hidden, None, None, graphdef), state, shape)[0])
 
 
 def logits(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."], batch_size: int = 1_000) -> Float[Array, "n c"]:

@@ -6,7 +6,7 @@ baseline of the raw inputs, and those with the same rows and structure the one o
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,6 +58,8 @@ def conduct(models: Mapping[str, Experiment], store: Store, *, progress: bool = 
     Raises:
         ValueError: an experiment that cannot be conducted; training that blows up, with the epoch.
     """
+    for experiment in models.values():
+        _check(experiment)
     parts = {}
     for number, (name, experiment) in enumerate(models.items(), start=1):
         title = f"{name} ({number} of {len(models)})" if len(models) > 1 else ""
@@ -92,7 +94,6 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
                 X, y = X[0], y[0]
             keys = jnp.stack([key_for(experiment, NETWORK, seed) for seed in seeds])
             trained = train_networks(experiment, X, y, keys, checkpoint, lambda *_: shown.update())
-            _layers(experiment, trained.member(0).at(0), rows(0))  # Before anything is kept.
     history = store.get(history_key, lambda: {"loss": trained.history.loss, "accuracy": trained.history.accuracy})
     with bar("testing", len(seeds) * (len(epochs) + 1)) as shown:
         inputs = store.get((common, experiment.seeds, INPUT), lambda: _of_inputs(experiment, [rows(s) for s in seeds]))
@@ -132,20 +133,34 @@ def digest(experiment: Experiment) -> str:
     return _digest_of(experiment.data.dataset, experiment.data_dir, experiment.seed)
 
 
+def _check(experiment: Experiment) -> None:
+    """Refuse, before the first network of a study is trained, what would fail at the last one."""
+    from flax import nnx
+
+    data, tests = experiment.data, experiment.tests
+    dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
+    n_classes, n_train, n_test = len(dataset.class_names), len(dataset.X_train), len(dataset.X_test)
+    if not 0 <= data.n_validation < n_test:
+        raise ValueError(f"n_validation is {data.n_validation} of {n_test} test rows; some must remain to test.")
+    if not 2 * n_classes <= (n_train if data.n_train is None else data.n_train) <= n_train:
+        raise ValueError(
+            f"n_train is {data.n_train}; {data.dataset!r} has {n_train} training rows of {n_classes} classes, and a "
+            f"test takes two of each: choose {2 * n_classes} to {n_train}."
+        )
+    _set_apart(dataset.y_test, data.n_validation, experiment.seed)
+    a_row = dataset.X_train[:1]
+    for label in filter(None, (*tests.perturbations, experiment.training.augment)):
+        parse(label)(key_for(experiment, COPIES), a_row)
+    _layers(experiment, _network(experiment, a_row.shape[1:], nnx.Rngs(0)), a_row)
+
+
 def draw_rows(experiment: Experiment, seed: int) -> Rows:
     """Rows of the network of that seed."""
     data = experiment.data
     dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
     X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
     n_classes = len(dataset.class_names)
-    if not 0 <= data.n_validation < len(X_test):
-        raise ValueError(f"n_validation is {data.n_validation} of {len(X_test)} test rows; some must remain to test.")
     if data.n_train is not None and data.n_train != len(X):
-        if not 2 * n_classes <= data.n_train <= len(X):
-            raise ValueError(
-                f"n_train is {data.n_train}; {data.dataset!r} has {len(X)} training rows of {n_classes} classes, and a "
-                f"test takes two of each: choose {2 * n_classes} to {len(X)}."
-            )
         chosen, _ = stratified_split(y, data.n_train, 1_000_003 * experiment.seed + seed)
         X, y = X[chosen], y[chosen]
     X, X_test = _inputs(key_for(experiment, INPUTS, seed), data, X, X_test)
@@ -198,9 +213,9 @@ def train_networks(
     Returns:
         See `jaxmem.nets.train_ensemble`.
     """
-    from jaxmem.nets import TrainConfig, network, train_ensemble
+    from jaxmem.nets import TrainConfig, train_ensemble
 
-    training, structure = experiment.training, experiment.network
+    training = experiment.training
     config = TrainConfig(
         epochs=training.epochs,
         batch_size=training.batch_size,
@@ -209,21 +224,17 @@ def train_networks(
         keep_epochs=training.keep_epochs,
         augment=None if training.augment is None else parse(training.augment),
     )
-    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
-
-    def make(rngs: Any) -> Any:
-        return network(
-            structure.architecture,
-            X.shape[-3:],
-            n_classes,
-            widths=structure.widths,
-            dropout=structure.dropout,
-            activation=structure.activation,
-            batch_norm=structure.batch_norm,
-            rngs=rngs,
-        )
-
+    make = partial(_network, experiment, X.shape[-3:])
     return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
+
+
+def _network(experiment: Experiment, image_shape: tuple[int, ...], rngs: Any) -> Any:
+    """An untrained network of the experiment's structure."""
+    from jaxmem.nets import network
+
+    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
+    options = asdict(experiment.network)
+    return network(options.pop("architecture"), image_shape, n_classes, **options, rngs=rngs)
 
 
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:
@@ -251,11 +262,11 @@ def _of_seed(piece: Piece, seed: int, n_seeds: int) -> Piece:
     return {name: own(name, values) for name, values in piece.items()}
 
 
-def _layers(experiment: Experiment, model: Any, rows: Rows) -> list[str]:
+def _layers(experiment: Experiment, model: Any, X: np.ndarray) -> list[str]:
     """The layers asked for, by the names that the network has for them."""
-    from jaxmem.nets import features
+    from jaxmem.nets import layer_names
 
-    names = list(features(model, rows.X[:1]))
+    names = layer_names(model, X)
     for layer in experiment.tests.layers:
         one_of(layer, (LAST, *names), "each of layers")
     return [names[-1] if layer == LAST else layer for layer in experiment.tests.layers] or names
@@ -265,7 +276,7 @@ def _of_network(experiment: Experiment, rows: Rows, model: Any) -> Piece:
     """Tests of the features of every layer asked for, and how well the network itself does."""
     from jaxmem.nets import features
 
-    layers = _layers(experiment, model, rows)
+    layers = _layers(experiment, model, rows.X)
     read = partial(features, model, layers=layers, pool="mean" if experiment.tests.pool else None)
     train, test = read(rows.X), read(rows.X_test)
     copies = {label: read(X) for label, X in rows.copies.items()}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxmem.nets import MLP, History, TrainConfig, Trained, ViT, features, logits, train
+from jaxmem.nets import MLP, History, TrainConfig, Trained, ViT, features, layer_names, logits, train
 from tests.nets.test_models import forward_in_numpy
 
 
@@ -46,6 +46,7 @@ def test_ragged_batches_equal_one_big_batch(X, batch_size):
 def test_layers_come_from_input_to_output(X):
     names = list(features(network(widths=(12,) * 11), X))
     assert names == [f"layer{number}" for number in range(1, 12)]
+    assert layer_names(network(widths=(12,) * 11), X[:1]) == names
 
 
 def test_evaluation_mode_and_the_model_stays(X):
@@ -171,7 +172,7 @@ def test_a_module_that_sows(X):
     expected = {"layer2": once, "layer10": once @ np.asarray(model.part.linear.kernel[...])}
     expected |= {"part/out/1": expected["layer2"], "part/out/2": expected["layer10"]}
     got = features(model, X, batch_size=20)
-    assert list(got) == list(expected)
+    assert list(got) == list(expected) == layer_names(model, X)
     for name, want in expected.items():
         np.testing.assert_allclose(got[name], want, rtol=1e-4, atol=1e-5)
     assert list(features(model, X, layers=["layer10"], pool="mean")) == ["layer10"]

@@ -148,11 +148,22 @@ def test_labels_are_made_wrong_by_the_share_that_is_asked_for():
     np.testing.assert_array_equal(confused.y[wrong], (confused.y_true[wrong] + 1) % 10)
 
 
-def test_rows_that_are_too_few_are_refused():
-    with pytest.raises(ValueError, match="choose 20 to 4000"):
-        draw_rows(replace(SMALL, data=Data(n_train=19)), 0)
-    with pytest.raises(ValueError, match="some must remain"):
-        draw_rows(replace(SMALL, data=Data(n_validation=1_000)), 0)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": Data(n_train=19)}, "choose 20 to 4000"),
+        ({"data": Data(n_train=4_001)}, "choose 20 to 4000"),
+        ({"data": Data(n_validation=1_000)}, "some must remain"),
+        ({"data": Data(n_validation=5)}, "each part needs one of every class"),
+        ({"tests": replace(SMALL.tests, layers=("layer9",))}, "layer9"),
+        ({"tests": replace(SMALL.tests, perturbations=("shift:40",))}, "40"),
+        ({"network": Network("vit", widths=(16, 8))}, "widths"),
+    ],
+)
+def test_what_the_last_of_several_models_cannot_do_is_said_before_the_first_is_trained(changes, words, monkeypatch):
+    monkeypatch.setattr(conduct, "train_networks", lambda *_: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=words):
+        conduct.conduct({"good": SMALL, "bad": replace(SMALL, **changes)}, Store(), progress=False)
 
 
 def test_validation_rows_are_test_rows_set_apart_with_the_classes_proportions():
@@ -165,13 +176,6 @@ def test_validation_rows_are_test_rows_set_apart_with_the_classes_proportions():
     assert (abs(np.bincount(rows.y_validation) - shares) < 1).all() and len(rows.y_validation) == 300
     # The same ones for every network, and what remains in its order.
     np.testing.assert_array_equal(rows.X_test, draw_rows(replace(SMALL, data=Data(n_validation=300)), 1).X_test)
-
-
-def test_an_unknown_layer_is_named():
-    with pytest.raises(ValueError, match="layer9"):
-        conduct.conduct(
-            {"mlp": replace(SMALL, tests=replace(SMALL.tests, layers=("layer9",)))}, Store(), progress=False
-        )
 
 
 def test_training_that_blows_up_is_said_with_its_epoch():
