@@ -1,4 +1,4 @@
-"""What the studies say of the embedded digits, as they stand: every claim, whether it holds, and its figures."""
+"""What the studies say of the embedded digits, as they stand: every claim, what came of it, and its figures."""
 
 import time
 from collections.abc import Sequence
@@ -20,4 +20,4 @@ def outcomes(names: Sequence[str] = tuple(STUDIES), **changes: Any) -> dict[str,
 
 def as_figures(record: Record) -> dict[str, dict[str, Any]]:
     """What came out, by sentence."""
-    return {claim.text: {"holds": claim.holds, "seen": claim.seen} for claim in record.claims}
+    return {claim.text: {"outcome": claim.outcome, "seen": claim.seen} for claim in record.claims}

@@ -30,9 +30,10 @@ img {{ max-width: 100%; background: white; border-radius: 4px; }}
 <ul>
 {claims}
 </ul>
-<p>Intervals are over networks of other seeds, at 95% each, on these test rows.
-Statements hold for these rows, networks, perturbations and
-shallow classifiers; learning is not generalization, and an untrained network has a memorization index above zero.</p>
+<p>Intervals are over networks of other seeds, at 95% each, on these test rows; statements that rest on them stand
+Holm's correction for there being several, and so does the opposite of those that are marked so.
+They hold for these rows, networks, perturbations and shallow classifiers; learning is not generalization, and an
+untrained network has a memorization index above zero.</p>
 {figures}
 <h2>Numbers</h2>
 <pre>{table}</pre>
@@ -47,7 +48,7 @@ def write_report(record: Record, folder: Path, figures: Iterable[str]) -> Path:
     """Write the page of a results folder, beside its figures, named here, and return its path."""
     claims = "\n".join(
         f"<li>{escape(claim.text)}: {escape(claim.seen)} "
-        f"({'holds' if claim.holds else '<span class=no>not shown</span>'})</li>"
+        f"({claim.outcome if claim.holds else f'<span class=no>{claim.outcome}</span>'})</li>"
         for claim in record.claims
     )
     images = "\n".join(f'<p><img src="{name}" alt="{name.removesuffix(".png")}"></p>' for name in figures)

@@ -55,5 +55,11 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
 
 
 STUDY = Study(
-    "capacity", "Does training add more memorization in larger networks?", Config, comparison(_models), "model", _claims
+    "capacity",
+    "Does training add more memorization in larger networks?",
+    Config,
+    comparison(_models),
+    "model",
+    _claims,
+    varies={"network.widths": "sizes and depths"},
 )

@@ -60,4 +60,12 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     return claims
 
 
-STUDY = Study("label-noise", "What becomes of rows with wrong labels?", Config, comparison(_models), "model", _claims)
+STUDY = Study(
+    "label-noise",
+    "What becomes of rows with wrong labels?",
+    Config,
+    comparison(_models),
+    "model",
+    _claims,
+    varies={"data.random_labels": "random_shares", "data.confused_labels": "confused_shares"},
+)

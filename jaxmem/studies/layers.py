@@ -55,4 +55,12 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     return claims
 
 
-STUDY = Study("layers", "Which layers learn, and which memorize?", Config, comparison(_models), "layer", _claims)
+STUDY = Study(
+    "layers",
+    "Which layers learn, and which memorize?",
+    Config,
+    comparison(_models),
+    "layer",
+    _claims,
+    varies={"network.architecture": "architectures"},
+)

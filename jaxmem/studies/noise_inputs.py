@@ -52,5 +52,11 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
 
 
 STUDY = Study(
-    "noise-inputs", "Do networks learn from inputs that are noise?", Config, comparison(_models), "model", _claims
+    "noise-inputs",
+    "Do networks learn from inputs that are noise?",
+    Config,
+    comparison(_models),
+    "model",
+    _claims,
+    varies={"data.inputs": "kinds"},
 )

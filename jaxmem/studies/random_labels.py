@@ -60,5 +60,11 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
 
 
 STUDY = Study(
-    "random-labels", "What do networks do with labels that are random?", Config, comparison(_models), "model", _claims
+    "random-labels",
+    "What do networks do with labels that are random?",
+    Config,
+    comparison(_models),
+    "model",
+    _claims,
+    varies={"data.random_labels": "shares", "data.confused_labels": "the study label-noise"},
 )

@@ -96,4 +96,9 @@ STUDY = Study(
     comparison(_models, _with_early_stopping),
     "model",
     _claims,
+    varies={
+        "network.dropout": "dropouts",
+        "training.weight_decay": "weight_decays",
+        "training.augment": "augmentations",
+    },
 )

@@ -128,4 +128,5 @@ STUDY = Study(
     _measure,
     "model",
     _claims,
+    varies={"data.inputs": "the study noise-inputs", "data.random_labels": "the study random-labels"},
 )

@@ -50,5 +50,11 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
 
 
 STUDY = Study(
-    "sample-size", "Does memorization depend on the number of rows?", Config, comparison(_models), "model", _claims
+    "sample-size",
+    "Does memorization depend on the number of rows?",
+    Config,
+    comparison(_models),
+    "model",
+    _claims,
+    varies={"data.n_train": "sizes"},
 )

@@ -82,4 +82,5 @@ STUDY = Study(
     comparison(_models, _with_rules),
     "epoch",
     _claims,
+    varies={"data.random_labels": "shares", "data.confused_labels": "the study label-noise"},
 )

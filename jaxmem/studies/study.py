@@ -4,7 +4,8 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -12,7 +13,7 @@ from jaxmem.studies.conduct import conduct
 from jaxmem.studies.experiment import Experiment
 from jaxmem.studies.records import Record, about
 from jaxmem.studies.store import Store
-from jaxmem.studies.summary import Claim, with_adjusted_pvalues
+from jaxmem.studies.summary import Claim, decided, with_adjusted_pvalues
 
 if TYPE_CHECKING:
     import xarray
@@ -33,6 +34,8 @@ class Study(Generic[ConfigT]):
         measure: conducts it, with a store for finished pieces, and bars if they are to be shown.
         axis: the dimension along which its numbers are shown.
         claims: what its numbers say of the sentences that it is about.
+        varies: choices of an experiment that the study makes itself, such as "network.dropout", and the option of its
+            configuration that takes their place.
     """
 
     name: str
@@ -41,6 +44,23 @@ class Study(Generic[ConfigT]):
     measure: Callable[[ConfigT, Store, bool], "xarray.Dataset"]
     axis: Literal["epoch", "model", "layer", "perturbation", "classifier"]
     claims: Callable[["xarray.Dataset"], list[Claim]]
+    varies: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, config: ConfigT) -> None:
+        """Refuse a choice that the study would overrule.
+
+        Raises:
+            ValueError: it is not the study's default.
+        """
+        default = self.config()
+        for choice, instead in self.varies.items():
+            asked, own = (attrgetter(choice)(each) for each in (config, default))
+            if asked != own:
+                option = choice.rpartition(".")[2]
+                raise ValueError(
+                    f"{option} is {asked!r}, but the study {self.name} varies {option} itself: leave it out, and see "
+                    f"{instead}."
+                )
 
 
 def comparison(
@@ -62,9 +82,10 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
             and ends with the same numbers; the folder is removed when it is done. None: in memory alone.
 
     Raises:
-        ValueError: a configuration that cannot be run; training that blows up (with the epoch); a folder with pieces of
-            another study, another configuration or other versions.
+        ValueError: a configuration that cannot be run, or that asks for what the study varies; training that blows up
+            (with the epoch); a folder with pieces of another study, another configuration or other versions.
     """
+    study.check(config)
     if unfinished is not None:
         _claim_folder(unfinished, about(study.name, config))
     try:
@@ -73,7 +94,7 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
         if unfinished is not None and not any(unfinished.glob("*.npz")):
             forget(unfinished)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.
         raise
-    claims = [claim._asdict() for claim in study.claims(data)]
+    claims = [claim._asdict() for claim in decided(study.claims(data))]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
     return Record(study.name, dataclasses.asdict(config), data)
 

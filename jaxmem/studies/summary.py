@@ -1,5 +1,6 @@
 """From the numbers of all seeds to statements: means with intervals, p-values adjusted over all tests of a study."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -9,25 +10,62 @@ from jaxmem.inference import adjusted, family_statistics, single_step
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Claim", "all_below", "is_positive", "over_seeds", "shown", "table", "with_adjusted_pvalues"]
+__all__ = ["Claim", "all_below", "decided", "is_positive", "over_seeds", "shown", "table", "with_adjusted_pvalues"]
 
 
 class Claim(NamedTuple):
-    """A sentence, whether this study bears it out, and the figures that say so."""
+    """A sentence, and what this study has to say of it.
+
+    Attributes:
+        text: the sentence.
+        holds: whether the numbers bear it out.
+        seen: the figures that say so.
+        opposite: whether they bear out its opposite. Neither: they leave it open.
+        pvalue: two-sided, where the sentence is judged by a test over seeds; see `decided`.
+    """
 
     text: str
     holds: bool
     seen: str
+    opposite: bool = False
+    pvalue: float | None = None
+
+    @property
+    def outcome(self) -> str:
+        """ "holds", "opposite" or "not shown"."""
+        return "holds" if self.holds else "opposite" if self.opposite else "not shown"
 
     def __str__(self) -> str:
-        return f"[{'holds' if self.holds else 'NOT SHOWN'}] {self.text}: {self.seen}"
+        return f"[{self.outcome}] {self.text}: {self.seen}"
 
 
 def is_positive(text: str, values: "xarray.DataArray") -> Claim:
-    """The claim that a quantity is above zero on average over networks: that its 95% interval over seeds is."""
-    found = {name: float(value) for name, value in over_seeds(values).items()}
-    mean, low, high = found["mean"], found["low"], found["high"]
-    return Claim(text, low > 0, f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+    """The claim that a quantity is above zero on average over networks, by Student's test over seeds."""
+    from scipy import stats
+
+    missing = int(values.isnull().sum())
+    if missing:
+        return Claim(text, False, f"undefined for {missing} of {values.size} networks")
+    mean, low, high = (float(value) for value in over_seeds(values)[["mean", "low", "high"]].values())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = mean * np.sqrt(values.size) / values.std("seed", ddof=1).item()
+    # One network, or several all alike at zero, are no evidence.
+    pvalue = float(np.nan_to_num(2 * stats.t.sf(abs(statistic), values.size - 1), nan=1.0))
+    return Claim(text, low > 0, f"{mean:.3f} [{low:.3f}, {high:.3f}]", high < 0, pvalue)
+
+
+def decided(claims: Sequence[Claim], alpha: float = 0.05) -> list[Claim]:
+    """The claims with those open again that do not stand Holm's correction for all tests over seeds among them."""
+    tested = [number for number, claim in enumerate(claims) if claim.pvalue is not None]
+    pvalues = np.array([claims[number].pvalue for number in tested], float)
+    found = list(claims)
+    for number, pvalue in zip(tested, adjusted(pvalues, "holm"), strict=True):
+        claim = found[number]
+        stands = bool(pvalue <= alpha)
+        found[number] = claim._replace(
+            holds=claim.holds and stands, opposite=claim.opposite and stands, pvalue=float(pvalue)
+        )
+    return found
 
 
 def all_below(text: str, values: "xarray.DataArray", limit: float) -> Claim:
@@ -99,8 +137,17 @@ def shown(data: "xarray.Dataset") -> "xarray.Dataset":
     return data if axis == "layer" else data.sel(layer=["input", data.layer.values[-1]])
 
 
+def _cell(mean: float, half: float, missing: int, seeds: int) -> str:
+    if missing == seeds:
+        return "undefined"
+    return f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "") + (f" ({missing} undefined)" * bool(missing))
+
+
 def table(data: "xarray.Dataset") -> list[str]:
-    """Lines of text: means over seeds and half the width of their 95% intervals."""
+    """Lines of text: means over seeds and half the width of their 95% intervals.
+
+    A learning index is undefined where the null is perfect, for nothing is left to be learnt: it says how often.
+    """
     import pandas
 
     part = shown(data)
@@ -120,9 +167,10 @@ def table(data: "xarray.Dataset") -> list[str]:
     for name, values in quantities.items():
         found = over_seeds(values).squeeze(drop=True).transpose(*axes)
         reach = (found.high - found["mean"]).values.ravel()
+        missing = values.isnull().sum("seed").squeeze(drop=True).transpose(*axes).values.ravel()
         columns[name] = [
-            f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "")
-            for mean, half in zip(found["mean"].values.ravel(), reach, strict=True)
+            _cell(mean, half, int(n), values.sizes["seed"])
+            for mean, half, n in zip(found["mean"].values.ravel(), reach, missing, strict=True)
         ]
     largest = own.learning_pvalue_adjusted.max("seed").squeeze(drop=True).transpose(*axes)
     columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]

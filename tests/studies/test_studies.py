@@ -109,3 +109,18 @@ def test_a_folder_without_results_is_said_to_be_one(tmp_path):
     (tmp_path / "results.nc").write_text("nonsense")
     with pytest.raises(ValueError, match="not the result of a study"):
         load_record(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in STUDIES if STUDIES[name].varies])
+def test_what_a_study_varies_is_not_set_beside_it(name):
+    config = STUDIES[name].config()
+    others = {str: "cnn", float: 0.25, type(None): 100, tuple: (5,)}
+    for choice, instead in STUDIES[name].varies.items():
+        part, option = choice.split(".")
+        own = getattr(getattr(config, part), option)
+        other = {"inputs": "standard-noise", "widths": (5,), "augment": "shift:1"}.get(option, others[type(own)])
+        asked = replace(config, **{part: replace(getattr(config, part), **{option: other})})
+        with pytest.raises(ValueError, match=f"varies {option} itself.*see {instead}"):
+            study.run(STUDIES[name], asked, progress=False)
+        word = instead.split()[-1]
+        assert hasattr(config, word) or word in STUDIES, "it names what there is"

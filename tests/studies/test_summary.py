@@ -5,7 +5,7 @@ import pytest
 import xarray
 from scipy import stats
 
-from jaxmem.studies.summary import all_below, is_positive, over_seeds, with_adjusted_pvalues
+from jaxmem.studies.summary import Claim, all_below, decided, is_positive, over_seeds, with_adjusted_pvalues
 
 
 def test_the_interval_over_seeds_is_students():
@@ -29,11 +29,37 @@ def test_seeds_without_a_number_are_left_out():
     np.testing.assert_allclose(found.low, [low])
 
 
-@pytest.mark.parametrize(("shift", "holds"), [(1.0, True), (0.1, False), (-1.0, False)])
-def test_positive_means_that_the_whole_interval_is(shift, holds):
-    claim = is_positive("it is", xarray.DataArray([-0.1 + shift, shift, 0.1 + shift], dims="seed"))
-    assert claim.holds == holds
-    assert ("NOT SHOWN" in str(claim)) != holds and f"{shift:.3f}" in claim.seen
+@pytest.mark.parametrize(("shift", "outcome"), [(1.0, "holds"), (0.1, "not shown"), (-1.0, "opposite")])
+def test_positive_means_that_the_whole_interval_is(shift, outcome):
+    values = np.array([-0.1, 0, 0.1]) + shift
+    claim = is_positive("it is", xarray.DataArray(values, dims="seed"))
+    assert claim.outcome == outcome and claim.holds == (outcome == "holds")
+    assert f"[{outcome}]" in str(claim) and f"{shift:.3f}" in claim.seen
+    np.testing.assert_allclose(claim.pvalue, stats.ttest_1samp(values, 0).pvalue)
+
+
+def test_networks_that_are_all_alike_leave_nothing_to_test():
+    alike = [is_positive("it is", xarray.DataArray([value] * 3, dims="seed")).outcome for value in (0.5, 0.0, -0.5)]
+    assert alike == ["holds", "not shown", "opposite"]
+
+
+def test_a_quantity_that_is_undefined_for_some_networks_shows_nothing():
+    claim = is_positive("it is", xarray.DataArray([0.5, np.nan, 0.6], dims="seed"))
+    assert claim.outcome == "not shown" and "1 of 3" in claim.seen and claim.pvalue is None
+
+
+def test_claims_stand_the_correction_for_their_number():
+    """Holm's by hand: 3 x 0.01, 2 x 0.03, 0.04 -> 0.03, 0.06, 0.06; what was not judged by a test stays as it is."""
+    claims = [
+        Claim("a", True, "", pvalue=0.03),
+        Claim("b", False, "", opposite=True, pvalue=0.01),
+        Claim("c", False, ""),
+        Claim("d", True, "", pvalue=0.04),
+        Claim("e", True, ""),
+    ]
+    found = decided(claims)
+    assert [claim.outcome for claim in found] == ["not shown", "opposite", "not shown", "not shown", "holds"]
+    np.testing.assert_allclose([found[i].pvalue for i in (0, 1, 3)], [0.06, 0.03, 0.06])
 
 
 def test_below_means_all_of_them():
