@@ -1,8 +1,10 @@
 """The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`, `jaxmem datasets`, `jaxmem prepare`."""
 
+import dataclasses
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -131,6 +133,20 @@ def _conduct(config: Experiment, output: Path, force: bool, quiet: bool) -> None
         print(f"\n{', '.join(sorted(path.name for path in folder.iterdir()))} are in {folder}")
 
 
+def _in_options(message: str) -> str:
+    """The message with options as they are typed, `--n-train`, where Python says `n_train`."""
+    fields = {name for each in STUDIES.values() for name in _fields(each.config())}
+    names = "|".join(sorted(name for name in fields if "_" in name))
+    return re.sub(rf"(?<![\w.-])({names})\b", lambda found: "--" + found[0].replace("_", "-"), message)
+
+
+def _fields(config: Any) -> Iterator[str]:
+    for name, value in vars(config).items():
+        yield name
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0 when done, 1 for a mistake in what was asked, 130 when interrupted."""
     try:
@@ -141,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
         )
     except (ValueError, OSError) as error:
-        print(f"jaxmem: {error}", file=sys.stderr)
+        print(f"jaxmem: {_in_options(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\njaxmem: interrupted; the same command goes on where it was.", file=sys.stderr)

@@ -59,6 +59,7 @@ def test_an_existing_folder_is_not_overwritten_without_force(tmp_path, capsys):
         (["--seed", "-1"], "seed"),
         (["--n-train", "60", "--seeds", "1", "--epochs", "1", "--layers", "bogus"], "layer1"),
         (["--n-permutations", "0"], "n_permutations"),
+        (["--n-train", "19"], "--n-train is 19"),
         (["--output", "/dev/null/out"], "/dev/null/out"),
         (["--epocks", "3"], "--epochs"),
     ],
@@ -71,6 +72,13 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, 
         code = ended.code
     error = capsys.readouterr().err
     assert code in (1, 2) and words in error and "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_option_that_a_study_varies_is_refused(capsys, tmp_path):
+    output = tmp_path / "out"
+    assert main(["study", "regularization", "--weight-decay", "0.1", "--output", str(output)]) == 1
+    assert "varies --weight-decay itself: leave it out, and see --weight-decays" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
