@@ -114,3 +114,11 @@ def test_wrong_labels_retraining_and_stopping_have_a_panel_per_model(tmp_path):
     heights = means(figure.axes[0])["accuracy on test rows where it stops"]
     np.testing.assert_allclose(heights, data.stopped_test_accuracy.sel(model="a").mean("seed"))
     figure.savefig(tmp_path / "b.png")
+
+
+def test_what_is_undefined_is_said_and_not_left_out():
+    data = numbers()
+    data["learning"].loc[{"epoch": 5, "layer": "layer1", "classifier": "knn", "perturbation": "shift:2"}] = np.nan
+    figure = indices_figure(data)
+    words = [[text.get_text() for text in panel.texts] for panel in figure.axes]
+    assert sum(map(len, words)) == 2 and sorted(map(len, words))[-1] == 1  # Models a and b, a panel each.

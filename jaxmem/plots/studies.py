@@ -199,7 +199,11 @@ def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
         # Names have no distances between them: beside each other, nothing is hidden.
         moved = places if ordered else places + 0.12 * (number - (len(series) - 1) / 2)
         style = marker + ("" if not ordered else "-" if filled else ":")
-        _line(panel, moved, over_seeds(values), style, color, label, markerfacecolor=color if filled else "white")
+        found = over_seeds(values)
+        _line(panel, moved, found, style, color, label, markerfacecolor=color if filled else "white")
+        # A learning index is undefined where the null is perfect: a gap would look like a slip.
+        for place in np.asarray(moved, float)[np.isnan(found["mean"].values.ravel())]:
+            panel.text(place, 0.5, "undefined", color=color, rotation=90, ha="center", va="center", fontsize=7)
     long = max(map(len, ticks)) > 4
     panel.set_xticks(places, ticks, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
 

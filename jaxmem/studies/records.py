@@ -36,7 +36,9 @@ class Record:
         study: its name.
         config: the configuration, as plain values.
         data: the numbers, labelled. Dimensions: model, seed, epoch, layer, perturbation, classifier, permutation,
-            example; of perturbations, `kind` and `strength` stand beside the label.
+            example; of perturbations, `kind` and `strength` stand beside the label, for two kinds have no strengths in
+            common: `data.set_index(perturbation=("kind", "strength")).unstack("perturbation")` makes dimensions of
+            them, with NaN where there was no test.
             Variables: observed, paired_null, broken_null, test_observed, test_null, learning, memorization,
             learning_pvalue, memorization_pvalue, example_scores (see `jaxmem.results.MemorizationTest`), p-values
             adjusted over the whole study (see `jaxmem.studies.summary`), memorization gains over the untrained network

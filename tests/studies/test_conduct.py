@@ -38,6 +38,14 @@ def test_every_null_is_kept_and_labelled(data):
         assert np.isfinite(data[name]).all(), name
 
 
+def test_kinds_and_strengths_become_dimensions_where_they_are_wanted(data):
+    grid = data.set_index(perturbation=("kind", "strength")).unstack("perturbation")
+    assert grid.sizes["kind"] == grid.sizes["strength"] == 2
+    cell = data.observed.sel(perturbation="shift:2").drop_vars(["perturbation", "kind", "strength"])
+    xarray.testing.assert_equal(grid.observed.sel(kind="shift", strength=2.0, drop=True), cell)
+    assert grid.observed.sel(kind="shift", strength=0.2).isnull().all()
+
+
 def test_a_cell_is_the_memorization_test_of_the_networks_features(data):
     """Put together by hand from the public functions."""
     rows = draw_rows(SMALL, 1)
