@@ -8,7 +8,7 @@ CODE = """
 import jax
 import jaxmem as jm
 print(jm.enable_compilation_cache())
-from jax._src import monitoring
+from jax import monitoring
 hits = []
 monitoring.register_event_listener(lambda event, **_: hits.append(event) if "cache_hits" in event else None)
 print(jax.jit(lambda x: x * 3 + 1)(jax.numpy.arange(4.0)), len(hits))
