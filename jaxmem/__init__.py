@@ -10,6 +10,7 @@ from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarch
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.monitor import MemorizationMonitor
 from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
+from jaxmem.similarity import pair_similarity, similarities
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -44,7 +45,9 @@ __all__ = [
     "load",
     "memorization_test",
     "memorization_tests",
+    "pair_similarity",
     "permutation_test",
     "permutation_tests",
     "perturbation_area",
+    "similarities",
 ]

@@ -1,0 +1,38 @@
+"""What several measures do to the rows of one network: centre them, take their distances, bring them to unit length."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxmem.classifiers._linear import centre, exactly
+
+__all__ = ["centred", "inner", "permuted_pairs", "square_distances", "unit"]
+
+
+def centred(X: Float[Array, "n d"]) -> Float[Array, "n d"]:
+    """Features minus their means, of unit norm; those that do not vary are exactly zero, and not rounding errors."""
+    return unit(centre(X)[1])
+
+
+def unit(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """An array divided by the root of its sum of squares; zeros stay zeros."""
+    largest = jnp.abs(values).max()
+    scaled = values / jnp.where(largest > 0, largest, 1)  # Squares of small numbers vanish in single precision.
+    norm = jnp.sqrt((scaled**2).sum())
+    return scaled / jnp.where(norm > 0, norm, 1)
+
+
+def square_distances(X: Float[Array, "n d"]) -> Float[Array, "n n"]:
+    """Squared Euclidean distances between all rows of centred features."""
+    squares = (X**2).sum(axis=1)
+    distances = squares[:, None] + squares[None, :] - 2 * exactly(X, X.T)
+    return jnp.where(jnp.eye(len(X), dtype=bool), 0, jnp.maximum(distances, 0))
+
+
+def permuted_pairs(matrix: Float[Array, "n n"], permutation: Int[Array, " n"]) -> Float[Array, "n n"]:
+    """A matrix of pairs of rows, when the rows come in another order."""
+    return matrix[permutation][:, permutation]
+
+
+def inner(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
+    """Inner product of two matrices; for all pairs of many, mapped twice, it is one matrix product."""
+    return jnp.vdot(a, b, precision="highest")

@@ -1,0 +1,123 @@
+"""Centred kernel alignment: are the same rows alike in both networks?
+
+With Gram matrices `K` and `L` of the rows of two networks, the Hilbert-Schmidt independence criterion is an inner
+product of the centred matrices, and CKA their cosine:
+
+    CKA = <K°, L°> / sqrt(<K°, K°> <L°, L°>).
+
+* Biased (Gretton et al. 2005): `K° = HKH`, `H = I - 11ᵀ/n`. In [0, 1], and near 1 for anything if rows are few.
+* Unbiased (Song et al. 2012), by U-centring (Székely & Rizzo 2014): the diagonal is left out,
+
+      K°_ij = K_ij - r_i/(n-2) - r_j/(n-2) + s/((n-1)(n-2)),  i != j,   K°_ii = 0,
+
+  with sums `r_i` of row i without its diagonal, and their sum `s`. Then `<K°, L°> / (n (n-3))` is the unbiased estimate
+  of HSIC. Unrelated networks are at 0 on average, and so below it now and then: negative values are meant.
+
+Either way all that a pair needs is the inner product of two prepared matrices. Every network of many against every
+other is one matrix product.
+
+Kernels: linear, `K = XXᵀ`, or RBF, `K_ij = exp(-|x_i - x_j|² / (2 σ²))` with `σ` a share of the median distance.
+Reference: Kornblith, Norouzi, Lee & Hinton (2019), Similarity of neural network representations revisited.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxmem.classifiers._linear import exactly
+from jaxmem.inputs import one_of
+from jaxmem.similarity._rows import centred, inner, permuted_pairs, square_distances, unit
+from jaxmem.similarity.base import Facts
+
+__all__ = ["CKA"]
+
+
+@dataclass(frozen=True)
+class CKA:
+    """Centred kernel alignment.
+
+    Args:
+        kernel: "linear" or "rbf".
+        unbiased: use the unbiased estimates of HSIC.
+        bandwidth: of the RBF kernel, as a share of the median distance between rows.
+    """
+
+    kernel: str = "linear"
+    unbiased: bool = True
+    bandwidth: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        one_of(self.kernel, ("linear", "rbf"), "kernel")
+        if not 0 < self.bandwidth < float("inf"):
+            raise ValueError(f"bandwidth must be a positive finite share of the median, but is {self.bandwidth!r}.")
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        return Facts(
+            takes="features",
+            low=-1.0 if self.unbiased else 0.0,
+            high=1.0,
+            larger_is_similar=True,
+            invariances=("translation", "scaling", "rotation", "dead units"),
+            more_rows_than_features=not self.unbiased,
+            source="Kornblith et al. (2019)" + ("; Song et al. (2012)" if self.unbiased else ""),
+        )
+
+    def prepare(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
+        """The centred Gram matrix, of unit norm."""
+        X = centred(X)
+        gram = exactly(X, X.T) if self.kernel == "linear" else self._rbf(X)
+        return unit(_u_centred(gram) if self.unbiased else _centred(gram))
+
+    def compare(self, a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
+        """The cosine of two matrices of unit norm."""
+        return inner(a, b)
+
+    def permute(self, state: Float[Array, "n n"], permutation: Int[Array, " n"]) -> Float[Array, "n n"]:
+        """Rows and columns in another order."""
+        return permuted_pairs(state, permutation)
+
+    def _rbf(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
+        distances = square_distances(X)
+        width = self.bandwidth**2 * _median_of_pairs(distances)
+        # Where half of all rows coincide, the others are infinitely far away.
+        return jnp.where(distances > 0, jnp.exp(-distances / (2 * jnp.where(width > 0, width, 1e-30))), 1)
+
+
+def _centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    means = gram.mean(axis=1)
+    return gram - means[:, None] - means[None, :] + means.mean()
+
+
+def _u_centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    n, diagonal = len(gram), jnp.eye(len(gram), dtype=bool)
+    # U-centring undoes what centring does to the rest, and there is less to round then.
+    gram = jnp.where(diagonal, 0, _centred(gram))
+    sums = gram.sum(axis=1)
+    shifted = gram - (sums / (n - 2))[:, None] - (sums / (n - 2))[None, :] + sums.sum() / ((n - 1) * (n - 2))
+    return jnp.where(diagonal, 0, shifted)
+
+
+def _median_of_pairs(distances: Float[Array, "n n"]) -> Float[Array, ""]:
+    """The lower median of the entries off the diagonal, the zeros of the diagonal left out; exact.
+
+    Bits of non-negative floats order as the floats do: halving the range of the bits finds it without sorting.
+    """
+    kind = jnp.int32 if distances.dtype == jnp.float32 else jnp.int64
+    bits = jax.lax.bitcast_convert_type(distances, kind)
+    n = len(distances)
+    rank = n + (n * (n - 1) + 1) // 2  # The n zeros of the diagonal come first.
+
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = ends
+        middle = low + (high - low) // 2
+        enough = (bits <= middle).sum() >= rank
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    ends = jnp.zeros((), kind), bits.max()
+    return jax.lax.bitcast_convert_type(jax.lax.fori_loop(0, jnp.iinfo(kind).bits, halve, ends)[0], distances.dtype)

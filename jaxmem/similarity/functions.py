@@ -1,0 +1,130 @@
+"""Similarity of what networks compute in the end: their predicted classes, probabilities, and mistakes.
+
+Networks can agree on every training row and on nothing else, so the rows decide: compare them on unseen ones too. Of
+two networks with any predictions at all, some agree by chance: by `Σ_c p_a(c) p_b(c)` of the shares that each gives to
+the classes. Cohen's kappa takes that off, and so does a permutation test (`jm.similarity_test`).
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+from jaxtyping import Array, Float, Int
+
+from jaxmem.classifiers.base import one_hot
+from jaxmem.similarity.base import Facts
+
+__all__ = ["Agreement", "ErrorOverlap", "JensenShannon", "Kappa"]
+
+
+def _predicted(outputs: Float[Array, "n C"]) -> Float[Array, "n C"]:
+    """Indicators of the predicted classes."""
+    return one_hot(outputs.argmax(axis=1), outputs.shape[1], outputs.dtype).T
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Share of the rows for which two networks predict the same class."""
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        return Facts("predictions", 0.0, 1.0, True, ("scaling", "increasing map"), False, "Fort et al. (2019)")
+
+    def prepare(self, X: Float[Array, "n C"]) -> Float[Array, "n C"]:
+        """Indicators of the predicted classes."""
+        return _predicted(X)
+
+    def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
+        """The share of common indicators."""
+        return jnp.vdot(a, b) / len(a)
+
+    def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
+        """Rows in another order."""
+        return state[permutation]
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa: agreement beyond chance, `(p - e) / (1 - e)` with `e = Σ_c p_a(c) p_b(c)`.
+
+    Networks that both predict one class only, and the same, agree by chance alone: 0.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        return Facts("predictions", -1.0, 1.0, True, ("scaling", "increasing map"), False, "Cohen (1960)")
+
+    def prepare(self, X: Float[Array, "n C"]) -> Float[Array, "n C"]:
+        """Indicators of the predicted classes."""
+        return _predicted(X)
+
+    def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
+        """The agreement beyond chance, as a share of what there could be."""
+        n = len(a)
+        together, by_chance = jnp.vdot(a, b) * n, jnp.vdot(a.sum(axis=0), b.sum(axis=0))
+        # Where both predict one class only, and the same, both are n² to the last digit.
+        possible = n * n - by_chance
+        return jnp.where(possible > 0, (together - by_chance) / jnp.where(possible > 0, possible, 1), 0)
+
+    def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
+        """Rows in another order."""
+        return state[permutation]
+
+
+@dataclass(frozen=True)
+class JensenShannon:
+    """Mean Jensen-Shannon divergence of the predicted probabilities, in bits: 0 for equal ones, 1 for disjoint ones.
+
+    With `m = (p + q) / 2`, `JS(p, q) = (KL(p | m) + KL(q | m)) / 2`. It is a divergence: smaller means more similar.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        # Of logits: a constant added to all of a row. None of the invariances of features.
+        return Facts("logits", 0.0, 1.0, False, (), False, "Lin (1991)")
+
+    def prepare(self, X: Float[Array, "n C"]) -> Float[Array, "n C"]:
+        """Probabilities of the classes."""
+        return jax.nn.softmax(X, axis=1)
+
+    def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
+        """The mean divergence over rows."""
+        # Equal ones have ratios of exactly one, and so divergences of exactly zero.
+        middle = (a + b) / 2
+        safe = jnp.where(middle > 0, middle, 1)
+        return (xlogy(a, a / safe) + xlogy(b, b / safe)).sum() / (2 * jnp.log(2.0).astype(a.dtype) * len(a))
+
+    def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
+        """Rows in another order."""
+        return state[permutation]
+
+
+@dataclass(frozen=True)
+class ErrorOverlap:
+    """Of the rows that at least one of two networks gets wrong, the share that both do (Jaccard's index); 0 of none.
+
+    It takes whether each row is predicted wrongly, `predictions != y`, of each network.
+    """
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        return Facts("errors", 0.0, 1.0, True, (), False, "Jaccard (1901)")
+
+    def prepare(self, X: Float[Array, "n 1"]) -> Float[Array, "n 1"]:
+        """One for a row that is wrong, zero for one that is right."""
+        return X
+
+    def compare(self, a: Float[Array, "n 1"], b: Float[Array, "n 1"]) -> Float[Array, ""]:
+        """Rows wrong in both over rows wrong in any."""
+        both = jnp.vdot(a, b)
+        either = a.sum() + b.sum() - both
+        return jnp.where(either > 0, both / jnp.where(either > 0, either, 1), 0)
+
+    def permute(self, state: Float[Array, "n 1"], permutation: Int[Array, " n"]) -> Float[Array, "n 1"]:
+        """Rows in another order."""
+        return state[permutation]

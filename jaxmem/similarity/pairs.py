@@ -1,0 +1,143 @@
+"""Similarities of one pair of networks, or of all pairs of many: every network prepared once, pairs by tiles.
+
+A tile is some networks against some others, compared in one compiled call under two nested `vmap`s: what a pair does
+as an inner product is then a matrix product. Tiles above the diagonal are mirrored. A tile, and the prepared networks
+that are held at a time, are bounded in memory; where not all can be held, they are prepared anew for every
+row of tiles.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmem.similarity.base import Measure
+from jaxmem.similarity.measures import as_networks, measure_by_name
+
+__all__ = ["pair_similarity", "prepared", "similarities"]
+
+# Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
+_HELD, _OF_A_TILE = 2**31, 2**28
+_TILES = 8  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
+
+
+def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
+    """Similarity of two networks by what they make of the same rows.
+
+    Args:
+        X: of the first network, a row per example: features (n, d), or what else the measure takes, see
+            `jaxmem.similarity.Facts`.
+        Y: of the second network, the same rows in the same order; its width may be another.
+        measure: a name of `jaxmem.similarity.MEASURES`, or a measure with choices of its own, `CKA("rbf")` say.
+
+    Returns:
+        A number in the measure's range; `measure.facts.larger_is_similar` says which end means alike.
+
+    Raises:
+        ValueError: unknown measures; different or too few rows; NaN; no more rows than features, where the measure
+            finds anything alike then.
+    """
+    measure = measure_by_name(measure)
+    a, b = prepared(measure, as_networks(measure, (X, Y), ("X", "Y")))
+    return float(_of_pair(measure, a, b))
+
+
+def similarities(
+    networks: Sequence[Any] | Mapping[str, Any] | Array | np.ndarray, measure: str | Measure = "cka"
+) -> Float[np.ndarray, "N N"]:
+    """Similarities of every network with every other, by what they make of the same rows.
+
+    Args:
+        networks: one array a network, as for `pair_similarity`: a list, a mapping, or an array with a leading axis of
+            networks. Two or more.
+        measure: as for `pair_similarity`.
+
+    Returns:
+        A symmetric matrix, in the order of the networks. The diagonal is a network's similarity to itself: 1, or 0
+        where the network does not vary over the rows (and always 0 for divergences).
+
+    Raises:
+        ValueError: as `pair_similarity` does, and for fewer than two networks.
+    """
+    measure = measure_by_name(measure)
+    if isinstance(networks, Mapping):
+        names, arrays = [f"networks[{name!r}]" for name in networks], list(networks.values())
+    else:
+        names, arrays = [f"networks[{number}]" for number in range(len(networks))], list(networks)
+    if len(arrays) < 2:
+        raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
+    arrays = as_networks(measure, arrays, names)
+    found = np.empty((len(arrays), len(arrays)))
+    for rows, columns, values in _tiles(measure, arrays):
+        found[rows, columns] = np.asarray(values)
+        found[columns, rows] = found[rows, columns].T
+    return found
+
+
+def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> list[Any]:
+    """The states of networks, padded with zeros to the shapes of the widest."""
+    kinds = {X.shape: jax.eval_shape(measure.prepare, X) for X in arrays}
+    shapes = _widest(list(kinds.values()))
+    return [_padded(_prepare(measure, X), shapes) for X in arrays]
+
+
+def _tiles(
+    measure: Measure, arrays: list[Float[Array, "n _"]]
+) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
+    """The tiles on and above the diagonal."""
+    shapes = _widest([jax.eval_shape(measure.prepare, X) for X in arrays])
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    side = max(1, min(math.ceil(len(arrays) / _TILES), math.isqrt(_OF_A_TILE // size)))
+    slices = [slice(start, start + side) for start in range(0, len(arrays), side)]
+
+    def states(number: int) -> Any:
+        each = [_padded(_prepare(measure, X), shapes) for X in arrays[slices[number]]]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+    if len(arrays) * size <= _HELD:
+        states = cache(states)
+    for row in range(len(slices)):
+        of_row = states(row)
+        for column in range(row, len(slices)):
+            of_column = of_row if column == row else states(column)
+            yield slices[row], slices[column], _of_tile(measure, of_row, of_column)
+
+
+def _widest(states: list[Any]) -> Any:
+    """Shapes that hold the states of all networks."""
+
+    def widest(*leaves: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        shape = tuple(map(max, zip(*(leaf.shape for leaf in leaves), strict=True)))
+        return jax.ShapeDtypeStruct(shape, jnp.result_type(*(leaf.dtype for leaf in leaves)))
+
+    return jax.tree.map(widest, *states)
+
+
+def _padded(state: Any, shapes: Any) -> Any:
+    def pad(leaf: Array, to: jax.ShapeDtypeStruct) -> Array:
+        if leaf.shape == to.shape:
+            return leaf.astype(to.dtype)
+        return jnp.pad(leaf, [(0, more - own) for own, more in zip(leaf.shape, to.shape, strict=True)]).astype(to.dtype)
+
+    return jax.tree.map(pad, state, shapes)
+
+
+@partial(jax.jit, static_argnums=0)
+def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
+    return measure.prepare(X)
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_pair(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
+    return measure.compare(a, b)
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_tile(measure: Measure, rows: Any, columns: Any) -> Float[Array, "rows columns"]:
+    of_row = jax.vmap(measure.compare, in_axes=(None, 0))
+    return jax.vmap(of_row, in_axes=(0, None))(rows, columns)

@@ -1,0 +1,74 @@
+"""Linear predictivity: which share of one network's variance does ridge regression on the other's features explain?
+
+With singular vectors `u_k` and values `s_k` of the centred features `X` and penalty `λ`, ridge regression predicts
+`Ŷ = Σ_k f_k u_k u_kᵀ Y`, `f_k = s_k² / (s_k² + λ)`, and the share of the variance that it explains on these rows is
+
+    R² = 1 - |Y - Ŷ|² / |Y|² = Σ_k (2 f_k - f_k²) |u_kᵀ Y|² / |Y|²,
+
+a sum of squares of the products of two matrices that each network has for itself. The measure is the mean of both ways,
+from X to Y and from Y to X. The rows predicted are those fitted, so there must be more of them than features.
+
+References: Hoerl & Kennard (1970) for ridge; Kornblith et al. (2019) for R² without penalty as a similarity.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxmem.classifiers._linear import exactly
+from jaxmem.similarity._rows import centred
+from jaxmem.similarity.base import Facts
+
+__all__ = ["LinearPredictivity"]
+
+
+class _Predictor(NamedTuple):
+    predicting: Float[Array, "n r"]  # Columns sqrt(2 f_k - f_k²) u_k.
+    predicted: Float[Array, "n d"]  # Centred features of unit norm.
+
+
+@dataclass(frozen=True)
+class LinearPredictivity:
+    """Share of the variance explained by ridge regression, the mean of both ways.
+
+    Args:
+        alpha: penalty on the squared coefficients, as a share of the features' total sum of squares, > 0.
+    """
+
+    alpha: float = 1e-4
+
+    def __post_init__(self) -> None:
+        """Check the penalty."""
+        if not 0 < self.alpha < float("inf"):
+            raise ValueError(f"alpha must be a finite number > 0, but is {self.alpha!r}.")
+
+    @property
+    def facts(self) -> Facts:
+        """Range and invariances."""
+        return Facts(
+            takes="features",
+            low=0.0,
+            high=1.0,
+            larger_is_similar=True,
+            invariances=("translation", "scaling", "rotation", "dead units"),
+            more_rows_than_features=True,
+            source="Kornblith et al. (2019)",
+        )
+
+    def prepare(self, X: Float[Array, "n d"]) -> _Predictor:
+        """Singular vectors shrunk as ridge shrinks them, and the features to be predicted."""
+        X = centred(X)
+        left, values, _ = jnp.linalg.svd(X, full_matrices=False)
+        kept = values**2 / (values**2 + self.alpha)
+        return _Predictor(left * jnp.sqrt(2 * kept - kept**2)[None, :], X)
+
+    def compare(self, a: _Predictor, b: _Predictor) -> Float[Array, ""]:
+        """The mean of both shares."""
+        ways = (exactly(x.predicting.T, y.predicted) for x, y in ((a, b), (b, a)))
+        return sum((explained**2).sum() for explained in ways) / 2  # pyright: ignore[reportReturnType]
+
+    def permute(self, state: _Predictor, permutation: Int[Array, " n"]) -> _Predictor:
+        """Rows in another order."""
+        return _Predictor(state.predicting[permutation], state.predicted[permutation])

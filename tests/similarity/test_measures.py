@@ -1,0 +1,254 @@
+"""The law for measures: each equals its published formula, keeps what it says it keeps, and never gives NaN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import spatial, stats
+
+from benchmarks.textbook import TEXTBOOK
+from jaxmem.similarity import (
+    INVARIANCES,
+    MEASURES,
+    RSA,
+    NeighborOverlap,
+    measure_by_name,
+    pair_similarity,
+    similarities,
+)
+from jaxmem.similarity.measures import as_networks
+
+all_measures = pytest.mark.parametrize("name", MEASURES)
+# Variants of one formula, which share their code with another, are tested in all ways by night.
+VARIANTS = ("cka-biased", "rbf-cka-biased", "rbf-cka", "rsa-spearman", "cca", "svcca", "predictivity", "kappa")
+every_measure = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in VARIANTS else ()) for name in MEASURES]
+)
+N = 62  # An odd number of pairs, whose median is one of them.
+
+
+def takes(name):
+    return MEASURES[name].facts.takes
+
+
+def networks(seed=0, n=N, widths=(6, 9)):
+    """Two networks that have something in common, in the form that every measure but error overlap takes."""
+    rng = np.random.default_rng(seed)
+    common = rng.normal(size=(n, 4))
+    return [common @ rng.normal(size=(4, d)) + 0.7 * rng.normal(size=(n, d)) for d in widths]
+
+
+def pair(name, seed):
+    """Logits are of the same classes."""
+    return networks(seed, widths=(6, 6) if takes(name) == "logits" else (6, 9))
+
+
+def given(name, X):
+    return X[:, 0] > 0.5 if takes(name) == "errors" else X
+
+
+def similarity(name, X, Y):
+    return pair_similarity(given(name, X), given(name, Y), name)
+
+
+@all_measures
+def test_equals_the_published_formula(name, dtype):
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    for seed in range(2):
+        X, Y = pair(name, seed)
+        expected = TEXTBOOK[name](given(name, X), given(name, Y))
+        assert similarity(name, X, Y) == pytest.approx(expected, abs=tolerance)
+
+
+@every_measure
+def test_single_precision_is_enough_for_offsets_scales_and_dead_units(name):
+    X, Y = networks(5, n=202, widths=(30, 30))
+    if takes(name) == "features":
+        X = np.column_stack([X * np.logspace(-2, 2, 30) + 10, np.zeros(202), np.full(202, 0.1)])
+        Y = np.column_stack([1e-4 * Y, np.full(202, 3.3)])
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+    exact = [Z.astype(float) for Z in (X, Y)]
+    if takes(name) == "features":  # The formulas lose more digits to an offset than single precision does.
+        exact = [Z - Z.mean(axis=0) for Z in exact]
+    expected = TEXTBOOK[name](*(given(name, Z) for Z in exact))
+    assert similarity(name, X, Y) == pytest.approx(expected, abs=1e-4)
+
+
+@every_measure
+def test_a_network_is_itself_and_pairs_have_no_order(name):
+    facts, (X, Y) = MEASURES[name].facts, networks(1)
+    itself = 1.0 if facts.larger_is_similar else 0.0
+    # Ridge explains all but what its penalty takes.
+    assert similarity(name, X, X) == pytest.approx(itself, abs=1e-4 if name == "predictivity" else 2e-6)
+    found = similarity(name, X, Y)
+    assert found == pytest.approx(similarity(name, Y, X), abs=2e-6)
+    assert facts.low - 1e-6 <= found <= facts.high + 1e-6
+    assert (found < itself - 0.01) if facts.larger_is_similar else (found > 0.01)
+
+
+CHANGES = {
+    "translation": lambda X, rng: X + 3 * rng.normal(size=X.shape[1]),
+    "scaling": lambda X, rng: 7.5 * X,
+    "rotation": lambda X, rng: X @ np.linalg.qr(rng.normal(size=(X.shape[1],) * 2))[0],
+    "linear map": lambda X, rng: X @ (rng.normal(size=(X.shape[1],) * 2) * np.logspace(0, 1, X.shape[1])[:, None]),
+    "dead units": lambda X, rng: np.column_stack([X, np.full(len(X), 0.3), X[:, 0] * 0]),
+    "increasing map": lambda X, rng: np.exp(X / 2),
+}
+
+
+@pytest.mark.parametrize("change", INVARIANCES)
+@every_measure
+def test_is_invariant_to_what_it_says_and_to_nothing_else(name, change, float64):
+    if takes(name) == "errors":
+        pytest.skip("booleans know no such changes")
+    rng = np.random.default_rng(3)
+    X, Y = networks(4)
+    X, Y = X + 2, Y + 2  # Rows without a common offset hide what translation does.
+    before, after = similarity(name, X, Y), similarity(name, CHANGES[change](X, rng), Y)
+    if change in MEASURES[name].facts.invariances:
+        assert after == pytest.approx(before, abs=1e-10)
+    elif not (change == "dead units" and takes(name) != "features"):
+        assert abs(after - before) > 1e-7
+
+
+@all_measures
+def test_nothing_that_does_not_vary_makes_nan(name):
+    X, Y = networks(4)
+    constant, one_unit = np.full_like(X, 0.1), np.column_stack([X[:, :1], np.zeros((N, 3))])
+    for other in (constant, one_unit, np.repeat(X[:2], N // 2, axis=0)):
+        assert np.isfinite(similarity(name, other, Y)) and np.isfinite(similarity(name, other, other))
+    if takes(name) == "features":
+        assert similarity(name, constant, Y) == 0 and similarity(name, constant, constant) == 0
+
+
+@every_measure
+def test_permuted_states_are_states_of_permuted_rows(name, float64):
+    measure, (X, _) = MEASURES[name], networks(6)
+    (X,) = as_networks(measure, [given(name, X)], ["X"])
+    permutation = jnp.asarray(np.random.default_rng(0).permutation(N))
+    permuted = measure.permute(measure.prepare(X), permutation)
+    anew = measure.prepare(X[permutation])
+    for a, b in ((permuted, anew), (anew, anew)):
+        # Singular vectors have signs of their own, so states are compared by what they say of a pair.
+        np.testing.assert_allclose(measure.compare(a, b), measure.compare(anew, anew), atol=1e-9)
+    if len(jax.tree.leaves(anew)) == 1:
+        np.testing.assert_allclose(permuted, anew, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in MEASURES if takes(name) == "features"])
+def test_no_more_rows_than_features_is_refused_where_anything_looks_alike(name):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(2, 20, 40))
+    if MEASURES[name].facts.more_rows_than_features:
+        with pytest.raises(ValueError, match=r"40 features that vary and 20 rows.*Use more rows"):
+            pair_similarity(X, Y, name)
+        # Units that do not vary do not count.
+        assert np.isfinite(pair_similarity(np.where(np.arange(40) < 10, X, 1.0), Y[:, :10], name))
+    else:
+        assert abs(pair_similarity(X, Y, name)) < (0.65 if name == "neighbors" else 0.2)
+
+
+def test_unbiased_cka_of_unrelated_networks_is_centred_on_zero_and_the_biased_one_is_not():
+    rng = np.random.default_rng(0)
+    networks = rng.normal(size=(25, 30, 10))
+    pairs = np.triu_indices(25, 1)
+    unbiased, biased = (similarities(networks, name)[pairs] for name in ("cka", "cka-biased"))
+    # Pairs share networks, and are uncorrelated all the same.
+    assert abs(unbiased.mean()) < 4 * unbiased.std() / np.sqrt(unbiased.size) and (unbiased < 0).any()
+    assert biased.min() > 0.1 and biased.mean() > 0.2
+
+
+def test_numbers_worked_by_hand():
+    assert pair_similarity([0, 1, 1, 2], [0, 1, 2, 2], "agreement") == 0.75
+    # By chance: 1/4 1/4 + 2/4 1/4 + 1/4 2/4 = 5/16; (3/4 - 5/16) / (1 - 5/16) = 7/11.
+    assert pair_similarity([0, 1, 1, 2], [0, 1, 2, 2], "kappa") == pytest.approx(7 / 11)
+    assert pair_similarity(
+        np.array([True, True, False, False]), np.array([True, False, True, False]), "error-overlap"
+    ) == (pytest.approx(1 / 3))
+    one, other = np.tile([50.0, 0], (4, 1)), np.tile([0, 50.0], (4, 1))
+    assert pair_similarity(one, other, "jensen-shannon") == pytest.approx(1)
+    # Two classes against certainty: JS = 1 - (3/4) log2(3) + ... = 0.3112781245.
+    assert pair_similarity(one, 0 * one, "jensen-shannon") == pytest.approx(0.3112781245)
+    # On a line, neighbours of 0, 1, 10, 11 are 1, 0, 11, 10; of 0, 1, 2.5, 10 they are 1, 0, 1, 2.5.
+    line, bent = np.array([[0.0], [1], [10], [11]]), np.array([[0.0], [1], [2.5], [10]])
+    assert pair_similarity(line, bent, NeighborOverlap(1)) == pytest.approx(3 / 4)
+    # A unit square and a rectangle of sides 1 and 2: |XᵀY|_* / (|X| |Y|) = (1 + 2) / sqrt(2 * 5).
+    square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
+    assert pair_similarity(square, square * [1, 2], "procrustes") == pytest.approx(3 / np.sqrt(10))
+    assert pair_similarity(square, square * [1, 2], "cca") == pytest.approx(1)
+
+
+def test_predictions_may_be_classes_or_logits():
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(2, 30, 5))
+    for name in ("agreement", "kappa"):
+        assert pair_similarity(X.argmax(1), Y, name) == pair_similarity(X, Y.argmax(1), name)
+    # A network that never predicts the last classes.
+    assert pair_similarity(X.argmax(1) % 2, Y, "agreement") == pytest.approx(np.mean(X.argmax(1) % 2 == Y.argmax(1)))
+
+
+@pytest.mark.parametrize("correlation", ["pearson", "spearman"])
+def test_rsa_of_correlation_distances(correlation):
+    X, Y = networks(7)
+    pairs = np.triu_indices(N, 1)
+    of_rows = [1 - np.corrcoef(Z)[pairs] for Z in (X, Y)]
+    expected = (stats.pearsonr if correlation == "pearson" else stats.spearmanr)(*of_rows).statistic
+    measure = RSA(correlation, "correlation")
+    assert pair_similarity(X, Y, measure) == pytest.approx(expected, abs=1e-5)
+    X[3] = 1.0  # A row that is constant over the features has a distance to every other, 1.
+    assert np.isfinite(pair_similarity(X, Y, measure))
+
+
+def test_ranks_of_tied_distances_are_shared():
+    rng = np.random.default_rng(0)
+    X, Y = rng.integers(0, 3, size=(2, 25, 2)).astype(float)
+    expected = stats.spearmanr(*(spatial.distance.pdist(Z) for Z in (X, Y))).statistic
+    assert pair_similarity(X, Y, "rsa-spearman") == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("X", "Y", "measure", "words"),
+    [
+        (np.ones((5, 2)), np.ones((6, 2)), "cka", "Y has 6 rows, but X has 5"),
+        (np.ones((3, 2)), np.ones((3, 2)), "cka", "at least 4 rows"),
+        (np.full((5, 2), np.nan), np.ones((5, 2)), "cka", "X has NaN"),
+        (np.ones((5, 2)), np.ones(5), "cka", r"takes features, shape \(n, d\), but Y is float64 of shape \(5,\)"),
+        (np.ones(5, int), np.ones(5, int), "jensen-shannon", "takes logits"),
+        (np.ones(5) / 2, np.ones(5), "agreement", "classes as integers from 0"),
+        (-np.ones(5, int), np.ones(5, int), "kappa", "classes as integers from 0"),
+        (np.ones(5), np.ones(5), "error-overlap", "predictions != y"),
+        (np.ones((5, 2)), np.ones((5, 2)), "ckaa", "mean 'cka'"),
+        (np.ones((5, 2)), np.ones((5, 2)), RSA, "an instance of a measure"),
+        (np.ones((9, 2)), np.ones((9, 2)), "neighbors", "leave at most 7"),
+    ],
+)
+def test_bad_input_is_refused_with_a_remedy(X, Y, measure, words, unchecked):
+    with pytest.raises(ValueError, match=words):
+        pair_similarity(X, Y, measure)
+
+
+@pytest.mark.parametrize(
+    ("make", "choices", "words"),
+    [
+        ("CKA", {"kernel": "poly"}, "kernel"),
+        ("CKA", {"bandwidth": 0.0}, "bandwidth"),
+        ("RSA", {"correlation": "kendall"}, "correlation"),
+        ("SVCCA", {"variance": 0.0}, "variance"),
+        ("LinearPredictivity", {"alpha": 0.0}, "alpha"),
+        ("NeighborOverlap", {"n_neighbors": 0}, "n_neighbors"),
+    ],
+)
+def test_choices_out_of_range_are_refused(make, choices, words):
+    from jaxmem import similarity
+
+    with pytest.raises(ValueError, match=words):
+        getattr(similarity, make)(**choices)
+
+
+@all_measures
+def test_says_what_one_has_to_know(name):
+    measure = measure_by_name(name)
+    facts = measure.facts
+    assert hash(measure) == hash(type(measure)(**vars(measure)))
+    assert facts.low < facts.high and set(facts.invariances) <= set(INVARIANCES)
+    assert any(character.isdigit() for character in facts.source)

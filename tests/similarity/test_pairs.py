@@ -1,0 +1,67 @@
+"""All pairs at once are the pairs one by one, whatever the tiles, the widths and the memory."""
+
+import numpy as np
+import pytest
+
+from jaxmem.similarity import MEASURES, pair_similarity, pairs, similarities
+
+
+def outputs(name, n=40):
+    """Networks of different widths."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(n, 3))
+    features = [common @ rng.normal(size=(3, d)) + rng.normal(size=(n, d)) for d in (4, 6, 4, 6, 4)]
+    return [X[:, 0] > 0 for X in features] if MEASURES[name].facts.takes == "errors" else features
+
+
+quick = ("cka", "procrustes", "neighbors", "jensen-shannon")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in MEASURES])
+def test_equal_the_pairs_one_by_one(name):
+    networks = outputs(name)
+    found = similarities(networks, name)
+    np.testing.assert_array_equal(found, found.T)
+    expected = [pair_similarity(networks[i], networks[j], name) for i, j in ((0, 1), (0, 2), (3, 4), (1, 3))]
+    np.testing.assert_allclose(found[[0, 0, 3, 1], [1, 2, 4, 3]], expected, atol=3e-6)
+
+
+@pytest.mark.parametrize("name", ["cka", "agreement"])
+def test_do_not_depend_on_tiles_and_memory(name, monkeypatch):
+    networks = outputs(name)
+    found = similarities(networks, name)
+    monkeypatch.setattr(pairs, "_TILES", 2)  # Tiles of three networks, and of two.
+    np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
+    monkeypatch.setattr(pairs, "_HELD", 0)
+    np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
+    monkeypatch.setattr(pairs, "_OF_A_TILE", 1)
+    np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
+
+
+def test_networks_come_as_a_list_a_mapping_or_an_array():
+    networks = np.random.default_rng(0).normal(size=(3, 20, 4))
+    found = similarities(networks)
+    np.testing.assert_array_equal(similarities(list(networks)), found)
+    np.testing.assert_array_equal(similarities({"a": networks[0], "b": networks[1], "c": networks[2]}), found)
+
+
+def test_bad_networks_are_named():
+    networks = np.random.default_rng(0).normal(size=(3, 20, 4))
+    with pytest.raises(ValueError, match="two or more, but holds 1"):
+        similarities(networks[:1])
+    with pytest.raises(ValueError, match=r"networks\['b'\] has 19 rows, but networks\['a'\] has 20"):
+        similarities({"a": networks[0], "b": networks[1, 1:]})
+    networks[2, 4, 1] = np.inf
+    with pytest.raises(ValueError, match=r"networks\[2\] has NaN or infinite features in 1 of 20 rows"):
+        similarities(networks)
+
+
+def test_a_random_layer_is_like_itself_turned_and_less_like_the_pixels():
+    from jaxmem.data import load
+
+    digits = load("digits").X_test[:100].reshape(100, -1)
+    rng = np.random.default_rng(0)
+    layer = np.maximum(digits @ rng.normal(size=(784, 32)) / 28, 0).astype(np.float32)
+    turned = layer @ np.linalg.qr(rng.normal(size=(32, 32)))[0].astype(np.float32)
+    found = similarities([layer, turned, digits])
+    assert found[0, 1] == pytest.approx(1, abs=1e-5) and 0.2 < found[0, 2] < 0.99
