@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "bridge_figure",
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
@@ -35,6 +36,8 @@ def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         figures["retraining.png"] = retraining_figure(data)
     if "stopped_test_accuracy" in data:
         figures["stopping.png"] = stopping_figure(data)
+    if "dissimilarity" in data:
+        figures["bridge.png"] = bridge_figure(data)
     return figures
 
 
@@ -149,13 +152,44 @@ def stopping_figure(data: "xarray.Dataset") -> "Figure":
     return _finish(figure, panels[0, 0], data.attrs["question"])
 
 
-def _panels(n_rows: int, n_columns: int, *, wide: bool = False, sharex: bool = True) -> Any:
+def bridge_figure(data: "xarray.Dataset") -> "Figure":
+    """Dissimilarity of networks over their memorization: a panel per measure and classifier, a line of epochs a model.
+
+    Lines run from the first epoch after the untrained network to the last one, which is marked.
+    """
+    from matplotlib import colormaps
+
+    figure, panels = _panels(data.sizes["measure"], data.sizes["classifier"], wide=True, sharey=False)
+    kinds = [str(model).split()[0] for model in data.model.values]
+    maps = dict(zip(dict.fromkeys(kinds), ("Greys", "Oranges", "Blues", "Greens"), strict=False))
+    for row, measure in enumerate(data.measure.values):
+        for column, classifier in enumerate(data.classifier.values):
+            panel = panels[row, column]
+            own = data.sel(measure=measure, classifier=classifier).isel(layer=-1, epoch=slice(1, None))
+            for number, (model, kind) in enumerate(zip(data.model.values, kinds, strict=True)):
+                of_kind = [place for place, other in enumerate(kinds) if other == kind]
+                shade = colormaps[maps[kind]](0.4 + 0.6 * (of_kind.index(number) + 1) / len(of_kind))
+                memorization = own.sel(model=model).memorization.mean(["seed", "perturbation"]).values
+                dissimilarity = own.sel(model=model).dissimilarity.values
+                panel.plot(memorization, dissimilarity, "-", color=shade, lw=1)
+                marker = {"plain": "*", "random": "o", "dropout": "s"}.get(kind, "^")
+                panel.plot(memorization[-1:], dissimilarity[-1:], marker, color=shade, label=str(model))
+            panel.set_title(f"{measure}, {classifier}", fontsize=10)
+            if column == 0:
+                panel.set_ylabel("dissimilarity of networks")
+            if row == len(panels) - 1:
+                panel.set_xlabel("memorization index")
+    return _finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def _panels(n_rows: int, n_columns: int, *, wide: bool = False, sharex: bool = True, sharey: bool = True) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=((3.6 if wide else 2.9) * n_columns + 0.6, 2.6 * n_rows + 1.2), layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, sharex="col" if sharex else False, sharey=True, squeeze=False)
+    panels = figure.subplots(n_rows, n_columns, sharex="col" if sharex else False, sharey=sharey, squeeze=False)
     for panel in panels.flat:
-        panel.set_ylim(-0.03, 1.03)
+        if sharey:
+            panel.set_ylim(-0.03, 1.03)
         panel.grid(axis="y", alpha=0.25)
     return figure, panels
 

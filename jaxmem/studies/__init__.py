@@ -4,6 +4,7 @@ Reconstructed from the abstract and summaries of Chaibub Neto (2018), arXiv:1802
 """
 
 from jaxmem.studies import (
+    bridge,
     capacity,
     classifiers,
     epochs,
@@ -50,5 +51,6 @@ _MODULES = (
     classifiers,
     retraining,
     stopping,
+    bridge,
 )
 STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

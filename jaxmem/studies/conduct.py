@@ -27,7 +27,9 @@ from jaxmem.validation import Holdout, SharedStructure
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["INPUT", "Rows", "conduct", "digest", "draw_rows", "key_for", "train_networks"]
+    from jaxmem.nets import TrainedEnsemble
+
+__all__ = ["INPUT", "Rows", "Together", "conduct", "digest", "draw_rows", "key_for", "train_networks"]
 
 INPUT = "input"
 # What is random, each with keys of its own.
@@ -47,13 +49,30 @@ class Rows(NamedTuple):
     copies: dict[str, np.ndarray]
 
 
-def conduct(models: Mapping[str, Experiment], store: Store, *, progress: bool = True) -> "xarray.Dataset":
+class Together(NamedTuple):
+    """What is measured of all trained networks of an experiment together.
+
+    Attributes:
+        what: all that decides it beside the experiment.
+        dims: the dimensions of every array that comes out, by name.
+        measure: from the experiment, its trained networks, and the rows of the first of them.
+    """
+
+    what: Any
+    dims: Mapping[str, tuple[str, ...]]
+    measure: Callable[[Experiment, "TrainedEnsemble", Rows], Piece]
+
+
+def conduct(
+    models: Mapping[str, Experiment], store: Store, *, progress: bool = True, together: Together | None = None
+) -> "xarray.Dataset":
     """Conduct experiments and label their numbers; see `jaxmem.studies.records.Record`.
 
     Args:
         models: experiments by name, with the same kept epochs, perturbations, classifiers and permutations.
         store: where finished pieces are kept.
         progress: show bars on a terminal.
+        together: what to measure of an experiment's networks beside testing each of them.
 
     Raises:
         ValueError: an experiment that cannot be conducted; training that blows up, with the epoch.
@@ -63,7 +82,7 @@ def conduct(models: Mapping[str, Experiment], store: Store, *, progress: bool = 
     parts = {}
     for number, (name, experiment) in enumerate(models.items(), start=1):
         title = f"{name} ({number} of {len(models)})" if len(models) > 1 else ""
-        parts[name] = _conduct(experiment, store, partial(_bar, title, progress))
+        parts[name] = _conduct(experiment, store, partial(_bar, title, progress), together)
     return _join("model", parts)
 
 
@@ -73,7 +92,9 @@ def _bar(title: str, progress: bool, what: str, total: int) -> Any:
     return tqdm(total=total, desc=f"{title} {what}".strip(), disable=not progress or None)
 
 
-def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any]) -> "xarray.Dataset":
+def _conduct(
+    experiment: Experiment, store: Store, bar: Callable[[str, int], Any], together: Together | None
+) -> "xarray.Dataset":
     data, seeds = experiment.data, range(experiment.seeds)
     epochs = experiment.training.keep_epochs
     rows = cache(partial(draw_rows, experiment))
@@ -84,9 +105,10 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
         return common, seed, (networks, 0) if epoch == 0 else (experiment.network, experiment.training, epoch)
 
     history_key = common, experiment.network, experiment.training, experiment.seeds
-    missing = [(seed, epoch) for seed in seeds for epoch in epochs if key_of(seed, epoch) not in store]
+    together_key = history_key, together and together.what
+    wanted = [history_key, *(key_of(seed, epoch) for seed in seeds for epoch in epochs)]
     trained: Any = None
-    if missing or history_key not in store:
+    if any(key not in store for key in (wanted if together is None else [*wanted, together_key])):
         with bar("training", experiment.training.epochs) as shown:
             checkpoint = store.folder_for(history_key)
             X, y = (np.stack([getattr(rows(seed), name) for seed in seeds]) for name in ("X", "y"))
@@ -106,7 +128,11 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
             )
 
         cells = {(seed, epoch): cell(seed, epoch) for seed in seeds for epoch in epochs}
-    return _label(experiment, inputs, cells, history)
+    labelled = _label(experiment, inputs, cells, history)
+    if together is None:
+        return labelled
+    piece = store.get(together_key, lambda: together.measure(experiment, trained, rows(0)))
+    return labelled.assign({name: (together.dims[name], values) for name, values in piece.items()})
 
 
 def key_for(experiment: Experiment, purpose: int, seed: int = 0) -> Any:

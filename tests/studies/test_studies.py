@@ -9,15 +9,16 @@ import xarray
 
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Data, Tests, Training, load_record, study
+from jaxmem.studies import STUDIES, Data, Network, Tests, Training, load_record, study
 from jaxmem.studies.summary import table
 
 _CHANGES = {
     "strength": {"tests": Tests(perturbations=("shift:1", "shift:3"), n_permutations=19)},
     "layers": {"tests": Tests(layers=(), n_permutations=19), "architectures": ("mlp",)},
     "regularization": {"data": Data(n_train=120, n_validation=100), "dropouts": (0.5,)},
-    "capacity": {"sizes": (4, 8), "depths": (1, 2)},
-    "sample-size": {"sizes": (60, 120)},
+    "capacity": {"network": Network(), "sizes": (4, 8), "depths": (1, 2)},
+    "sample-size": {"data": Data(), "sizes": (60, 120)},
+    "bridge": {"network": Network(), "seeds": 3, "shares": (1.0,), "dropouts": (0.5,), "sizes": (8,)},
     "classifiers": {"tests": Tests(classifiers=("ridge", "centroid", "knn"), n_permutations=19)},
     "retraining": {"n_retrained": 19},
     "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.2, 0.4)},
