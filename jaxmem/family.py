@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmem.classifiers import Ridge, as_classifier
-from jaxmem.engine import rounding_of, score_permutations
 from jaxmem.fits import worst
 from jaxmem.inference import (
     CORRECTIONS,
@@ -27,6 +26,7 @@ from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTests, as_saved, key_fields
+from jaxmem.scoring import rounding_of, score_permutations
 from jaxmem.validation import Design, SharedStructure
 
 __all__ = ["permutation_tests"]

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from jaxmem.classifiers import as_classifier
-from jaxmem.engine import score_permutations
 from jaxmem.inference import pvalue
 from jaxmem.inputs import as_features, as_key, as_labels
 from jaxmem.metrics import accuracy
 from jaxmem.results import MemorizationTest, key_fields
+from jaxmem.scoring import score_permutations
 from jaxmem.validation import Holdout, SharedStructure
 
 __all__ = ["memorization_test", "memorization_tests"]

@@ -17,6 +17,7 @@ LEVELS = [
     {"inputs", "blocks", "compilation"},
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching"},
+    {"scoring"},
     {"engine"},
     {"family", "memorization", "similarity", "effects", "examples", "monitor"},
     {FACE},
@@ -26,13 +27,13 @@ LEVELS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room must not import although it lies below (or beside) it.
-ENGINE_AND_ABOVE = set().union(*LEVELS[2:6])
+ENGINE_AND_ABOVE = set().union(*LEVELS[2:7])
 FORBIDDEN = {"data": ENGINE_AND_ABOVE, "nets": ENGINE_AND_ABOVE, "plots": {"cli", "__main__"}}
 # Rooms that know JAX and NumPy only, and what else each may use inside its functions.
-CORE = {room for rooms in LEVELS[:5] for room in rooms}
+CORE = {room for rooms in LEVELS[:6] for room in rooms}
 BASICS = {"jax", "numpy", "jaxtyping"} | sys.stdlib_module_names
 WITHIN_FUNCTIONS = {
-    "engine": {"tqdm"},
+    "scoring": {"tqdm"},
     "results": {"xarray", "pandas"},
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
