@@ -3,7 +3,9 @@
 The scores of all permutations come from `jaxmem.scoring`; here they become a test.
 """
 
+import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
+from jaxmem.tally import Done
 from jaxmem.validation import Design
 
 __all__ = ["permutation_test"]
@@ -37,6 +40,7 @@ def permutation_test(
     batch_size: int | None = None,
     precision: str = "float32",
     example_scores: bool = False,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> PermutationTest:
     """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
@@ -63,13 +67,16 @@ def permutation_test(
         precision: "float32", "tf32" or "bfloat16", of the matrix products that depend on labels, on accelerators that
             have them. The test is exact at any: the observed score comes out of the same kernel as the null.
         example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
+        checkpoint: a file that what is done goes to now and then, for 2% of the time at most. Killed or interrupted,
+            the same call goes on from there to the same null; so does one for more permutations. The file stays.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:
         The observed statistic, its p-value, and the whole null distribution.
 
     Raises:
-        ValueError: on any input that cannot be tested as it is, before anything is computed.
+        ValueError: on any input that cannot be tested as it is, before anything is computed; among them a checkpoint
+            of another test, or a damaged one, which is left as it is.
 
     References: Ojala & Garriga (2010), Permutation tests for studying classifier performance; Phipson & Smyth (2010).
     """
@@ -86,13 +93,11 @@ def permutation_test(
     if stopping is not None and example_scores:
         raise ValueError("example_scores are shares of a fixed number of permutations: leave out stopping for them.")
 
-    def up_to(total: int, before: PermutationTest | None = None) -> PermutationTest:
-        """The test with `total` permutations; those that `before` went through are not computed again."""
-        if before is not None or stopping is not None:
-            if plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total).exact:
-                before = None  # So many are all there are, in another order than at random.
-            elif stopping is not None:
-                (stopping.for_one_tail() if alternative == "two-sided" else stopping).check(total)
+    def up_to(total: int, done: Done | None = None) -> PermutationTest:
+        """The test with `total` permutations; those that are done are not computed again."""
+        planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total)
+        if stopping is not None and not planned.exact:
+            (stopping.for_one_tail() if alternative == "two-sided" else stopping).check(total)
         course = None if stopping is None else Course(stopping, alternative, rounding)
         scored = score_permutations(
             classifier,
@@ -103,22 +108,17 @@ def permutation_test(
             scheme=scheme,
             blocks=blocks,
             n_permutations=total,
-            first=0 if before is None else before.n_permutations + 1,
             key=key,
             batch_size=batch_size,
             precision=precision,
+            checkpoint=checkpoint,
             examples=example_scores,
             progress=progress,
             enough=None if course is None else lambda scores: course.enough(scores["validation"]),
+            done=done,
         )
         view, diagnostics = scored.views["validation"], scored.diagnostics
-        scores, recovered = view.paired, view.recovered
-        if before is not None:
-            scores = np.concatenate([np.asarray(before.statistic)[None], before.null_distribution, scores])
-            diagnostics = {name: np.append(before.diagnostics[name], new) for name, new in diagnostics.items()}
-            if recovered is not None and before.example_scores is not None:
-                share = before.n_permutations / total
-                recovered = share * before.example_scores + (1 - share) * recovered
+        scores = view.paired
         if course is None or scored.exact:
             pvalues = np.apply_along_axis(lambda s: pvalue(s[0], s[1:], alternative, rounding=rounding), 0, scores)
         else:
@@ -142,9 +142,9 @@ def permutation_test(
             metric=metric.name,
             rounding=rounding,
             stopping=None if scored.exact else stopping,
-            example_scores=recovered,
+            example_scores=view.recovered,
             diagnostics=diagnostics,
-            up_to=up_to,
+            up_to=partial(up_to, done=scored.done),
         )
 
     return up_to(n_permutations)

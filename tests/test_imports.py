@@ -16,7 +16,7 @@ FACE = "__init__"  # `import jaxmem` itself: the public names of everything up t
 LEVELS = [
     {"inputs", "blocks", "compilation", "archives"},
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
-    {"fits", "rematching"},
+    {"fits", "rematching", "tally", "batches", "checkpoints"},
     {"scoring"},
     {"engine"},
     {"family", "memorization", "similarity", "effects", "examples", "monitor"},
@@ -33,7 +33,7 @@ FORBIDDEN = {"data": ENGINE_AND_ABOVE, "nets": ENGINE_AND_ABOVE, "plots": {"cli"
 CORE = {room for rooms in LEVELS[:6] for room in rooms}
 BASICS = {"jax", "numpy", "jaxtyping"} | sys.stdlib_module_names
 WITHIN_FUNCTIONS = {
-    "scoring": {"tqdm"},
+    "batches": {"tqdm"},
     "results": {"xarray", "pandas"},
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
