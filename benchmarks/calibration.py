@@ -19,12 +19,12 @@ import numpy as np
 from scipy import stats
 
 import jaxmem as jm
-from jaxmem.engine import rounding_of
 from jaxmem.fits import Fit, PreparedFit, RefoldedFit
 from jaxmem.inference import Course, Rule, pvalue
 from jaxmem.inputs import Labels
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import Stream, random_stream
+from jaxmem.scoring import rounding_of
 from jaxmem.validation import Part
 
 ALPHAS = (0.01, 0.05, 0.1)

@@ -18,10 +18,10 @@ from flax import nnx
 import jaxmem as jm
 from benchmarks.measure import gaussian, in_turn
 from jaxmem.data import GaussianNoise, load
-from jaxmem.engine import PRECISIONS
 from jaxmem.inputs import as_key, as_labels
 from jaxmem.nets import MLP, TrainConfig, features, train
 from jaxmem.permutations import random_stream
+from jaxmem.scoring import PRECISIONS
 
 # So many label vectors in one product of the floor: more are no faster, and the scores of 512 fill 12 GB.
 _AT_ONCE = 64

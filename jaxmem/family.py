@@ -4,14 +4,15 @@ Permutation b is the same for every test, because it depends on the key and on b
 family under permutation b is one draw from the joint null of all of them: Westfall & Young (1993).
 """
 
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmem.classifiers import Ridge, as_classifier
-from jaxmem.engine import rounding_of, score_permutations
 from jaxmem.fits import worst
 from jaxmem.inference import (
     CORRECTIONS,
@@ -27,6 +28,7 @@ from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTests, as_saved, key_fields
+from jaxmem.scoring import rounding_of, score_permutations
 from jaxmem.validation import Design, SharedStructure
 
 __all__ = ["permutation_tests"]
@@ -49,6 +51,7 @@ def permutation_tests(
     batch_size: int | None = None,
     precision: str = "float32",
     keep_null: bool = True,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> PermutationTests:
     """Run a family of permutation tests on the same labels and the same permutations, and adjust their p-values.
@@ -68,6 +71,8 @@ def permutation_tests(
         keep_null: keep the scores of all tests under all permutations, which take 8 bytes times tests times B. Without,
             only their maxima, means and standard deviations are kept, and memory does not grow with the family (but
             for "maxT-stepdown", which needs them all for a moment).
+        checkpoint: a folder from which the same call goes on when it was killed, as in `permutation_test`, with a file
+            for every set of features in the order of the tests.
 
     Returns:
         Statistics, p-values, adjusted p-values and effect sizes by name, and the null distributions if kept.
@@ -104,8 +109,9 @@ def permutation_tests(
     all_statistics = np.empty((len(tests), planned.n_permutations + 1)) if correction == "maxT-stepdown" else None
     largest = np.full(planned.n_permutations + 1, -np.inf)
     diagnostics = []
-    for X, designs in features:
-        scored = score_permutations(classifier, X, labels, designs, **options)
+    for position, (X, designs) in enumerate(features):
+        file = None if checkpoint is None else Path(checkpoint) / f"{position}.npz"
+        scored = score_permutations(classifier, X, labels, designs, checkpoint=file, **options)
         diagnostics.append(scored.diagnostics)
         for name, scores in scored.views.items():
             row, at = _one_column(name, scores.paired), number[name]

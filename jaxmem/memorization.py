@@ -21,17 +21,18 @@ Neural Networks using Shared Structure Validation Sets", arXiv:1802.07714; the i
 ours.
 """
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from jaxmem.classifiers import as_classifier
-from jaxmem.engine import score_permutations
 from jaxmem.inference import pvalue
 from jaxmem.inputs import as_features, as_key, as_labels
 from jaxmem.metrics import accuracy
 from jaxmem.results import MemorizationTest, key_fields
+from jaxmem.scoring import score_permutations
 from jaxmem.validation import Holdout, SharedStructure
 
 __all__ = ["memorization_test", "memorization_tests"]
@@ -47,6 +48,7 @@ def memorization_test(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
     """Tell learning from memorization in features, on a shared structure validation set.
@@ -60,6 +62,7 @@ def memorization_test(
         n_permutations: B, how many shuffles.
         key: a seed or a JAX key; permutation b depends on it and on b alone.
         batch_size: permutations at once; None: chosen from the shapes.
+        checkpoint: a file from which the same call goes on when it was killed; see `jm.permutation_test`.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Raises:
@@ -74,6 +77,7 @@ def memorization_test(
         n_permutations=n_permutations,
         key=key,
         batch_size=batch_size,
+        checkpoint=checkpoint,
         progress=progress,
     )["validation"]
 
@@ -88,6 +92,7 @@ def memorization_tests(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
+    checkpoint: str | os.PathLike | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:
     """`memorization_test` on several shared structure validation sets of the same rows, which share every fit.
@@ -120,6 +125,7 @@ def memorization_tests(
         n_permutations=n_permutations,
         key=key,
         batch_size=batch_size,
+        checkpoint=checkpoint,
         progress=progress,
         broken=True,
         examples=True,

@@ -22,13 +22,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Key
 
 from jaxmem.classifiers import Classifier, Ridge, as_classifier
-from jaxmem.engine import PRECISIONS, second_stream
 from jaxmem.fits import PreparedFit
 from jaxmem.inference import pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number
 from jaxmem.metrics import accuracy
 from jaxmem.permutations import Stream, plan
 from jaxmem.results import learning_index, memorization_index
+from jaxmem.scoring import PRECISIONS, second_stream
 from jaxmem.validation import Part
 
 __all__ = ["MemorizationMonitor", "MemorizationReading"]

@@ -14,9 +14,10 @@ FACE = "__init__"  # `import jaxmem` itself: the public names of everything up t
 
 # From the ground up. A room may import rooms of its own level and of those below; a room joins by a word here.
 LEVELS = [
-    {"inputs", "blocks", "compilation"},
+    {"inputs", "blocks", "compilation", "archives"},
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
-    {"fits", "rematching"},
+    {"fits", "rematching", "tally", "batches", "checkpoints"},
+    {"scoring"},
     {"engine"},
     {"family", "memorization", "similarity", "effects", "examples", "monitor"},
     {FACE},
@@ -26,13 +27,13 @@ LEVELS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 # What a room must not import although it lies below (or beside) it.
-ENGINE_AND_ABOVE = set().union(*LEVELS[2:6])
+ENGINE_AND_ABOVE = set().union(*LEVELS[2:7])
 FORBIDDEN = {"data": ENGINE_AND_ABOVE, "nets": ENGINE_AND_ABOVE, "plots": {"cli", "__main__"}}
 # Rooms that know JAX and NumPy only, and what else each may use inside its functions.
-CORE = {room for rooms in LEVELS[:5] for room in rooms}
+CORE = {room for rooms in LEVELS[:6] for room in rooms}
 BASICS = {"jax", "numpy", "jaxtyping"} | sys.stdlib_module_names
 WITHIN_FUNCTIONS = {
-    "engine": {"tqdm"},
+    "batches": {"tqdm"},
     "results": {"xarray", "pandas"},
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},

@@ -1,9 +1,7 @@
 """What every result knows of how it came about, and how results are written to one file."""
 
-import json
 import os
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -11,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Integer, Key
 
+from jaxmem.archives import write_archive
 from jaxmem.permutations import Stream, plan
 
-__all__ = ["DIAGNOSTIC", "FORMAT", "HEADER", "Result", "as_saved", "key_fields"]
+__all__ = ["DIAGNOSTIC", "FORMAT", "Result", "as_saved", "key_fields"]
 
 FORMAT = 1
 
@@ -67,19 +66,7 @@ class Result:
         rest = {name: value for name, value in values.items() if name not in arrays}
         if (rule := rest.get("stopping")) is not None:
             rest["stopping"] = {"rule": type(rule).__name__, **asdict(rule)}
-        header = json.dumps({"jaxmem": FORMAT, "type": type(self).__name__, **rest})
-        path = Path(path)
-        # Under a name of its own until it is whole; opened plainly, for a file as readable as any other.
-        workshop = path.with_name(f".{path.name}-{os.getpid()}")
-        try:
-            with open(workshop, "xb") as file:
-                np.savez(file, **{HEADER: np.array(header)}, **arrays)  # pyright: ignore[reportArgumentType]
-                file.flush()
-                os.fsync(file.fileno())
-            workshop.replace(path)
-        except BaseException:
-            workshop.unlink(missing_ok=True)
-            raise
+        write_archive(path, arrays, {"jaxmem": FORMAT, "type": type(self).__name__, **rest})
 
 
 @jax.jit
@@ -87,7 +74,6 @@ def _labels(stream: Stream, y: Array, index: Any) -> Array:
     return stream.labels(y, index)
 
 
-HEADER = "__jaxmem__"
 DIAGNOSTIC = "diagnostics/"
 
 

@@ -1,13 +1,11 @@
 """Results read back from their files, without running any code in them."""
 
-import json
 import os
 from typing import Any
 
-import numpy as np
-
+from jaxmem.archives import read_archive
 from jaxmem.inference import BesagClifford, Betting
-from jaxmem.results.base import DIAGNOSTIC, FORMAT, HEADER
+from jaxmem.results.base import DIAGNOSTIC, FORMAT
 from jaxmem.results.memorization import MemorizationTest
 from jaxmem.results.permutation import PermutationTest, PermutationTests
 
@@ -21,20 +19,18 @@ def load(path: str | os.PathLike) -> Any:
         ValueError: not such a file, or one of a newer version of jaxmem.
     """
     types = {kind.__name__: kind for kind in (PermutationTest, PermutationTests, MemorizationTest)}
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = dict(archive)
-            header = json.loads(str(arrays.pop(HEADER)))
-            version = header.pop("jaxmem")
-            if version <= FORMAT:
-                kind = types[header.pop("type")]
-                if (rule := header.get("stopping")) is not None:
-                    rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
-                    header["stopping"] = rules[rule.pop("rule")](**rule)
-                names = [name for name in arrays if name.startswith(DIAGNOSTIC)]
-                diagnostics = {name.removeprefix(DIAGNOSTIC): arrays.pop(name) for name in names}
-                return kind(**arrays, **header, diagnostics=diagnostics)
-        except Exception as error:
-            raise ValueError(f"{path} is no result that jaxmem saved: {error!r}.") from error
+    what = "result that jaxmem saved"
+    arrays, header = read_archive(path, what)
+    try:
+        version = header.pop("jaxmem")
+        if version <= FORMAT:
+            kind = types[header.pop("type")]
+            if (rule := header.get("stopping")) is not None:
+                rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
+                header["stopping"] = rules[rule.pop("rule")](**rule)
+            names = [name for name in arrays if name.startswith(DIAGNOSTIC)]
+            diagnostics = {name.removeprefix(DIAGNOSTIC): arrays.pop(name) for name in names}
+            return kind(**arrays, **header, diagnostics=diagnostics)
+    except Exception as error:
+        raise ValueError(f"{path} is no {what}: {error!r}.") from error
     raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")

@@ -78,7 +78,7 @@ class PermutationTest(Result):
                 "a result that was loaded, pickled or copied has no features: call jm.permutation_test again with "
                 f"n_permutations={total} and all else the same; its first {self.n_permutations} permutations are these."
             )
-        return self.up_to(total, self)
+        return self.up_to(total)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the features."""

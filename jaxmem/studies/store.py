@@ -1,18 +1,18 @@
 """Results of finished pieces of work, by what they are results of: computed once, and found again after a crash.
 
-A piece is a dict of arrays. With a folder every piece is a file of its own as soon as it is there, written under
-another name and renamed, so that a study that is killed goes on where it was.
+A piece is a dict of arrays. With a folder every piece is a file of its own as soon as it is there, whole or not at
+all (`jaxmem.archives`), so that a study that is killed goes on where it was.
 """
 
 import hashlib
-import os
-import uuid
-import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from jaxmem.archives import read_archive, write_archive
 
 __all__ = ["Store"]
 
@@ -40,12 +40,7 @@ class Store:
         if piece is None:
             piece = self._pieces[name] = compute()
             if self.folder is not None:
-                temporary = self.folder / f".{uuid.uuid4().hex}"
-                with temporary.open("xb") as file:
-                    np.savez(file, allow_pickle=False, **piece)
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(self.folder / name)
+                write_archive(self.folder / name, piece, {})
         return piece
 
     def folder_for(self, key: Any) -> Path | None:
@@ -54,11 +49,8 @@ class Store:
 
     def _find(self, name: str) -> Piece | None:
         if name not in self._pieces and self.folder is not None:
-            try:
-                with (self.folder / name).open("rb") as file, np.load(file) as kept:
-                    self._pieces[name] = dict(kept)
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-                pass  # Not there, or damaged: zip members carry checksums. It is computed again.
+            with suppress(OSError, ValueError):  # Not there, or damaged: it is computed again.
+                self._pieces[name], _ = read_archive(self.folder / name, "piece of a study")
         return self._pieces.get(name)
 
 

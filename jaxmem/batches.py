@@ -1,0 +1,108 @@
+"""The loop over batches: a device that never waits, memory that may run out, interrupts that lose no batch."""
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+__all__ = ["in_batches"]
+
+
+def in_batches(
+    launch: Callable[[int, int], Any],
+    take: Callable[[int, Any], bool],
+    *,
+    first: int,
+    total: int,
+    size: int,
+    multiple: int = 1,
+    progress: bool = True,
+) -> int:
+    """Go through things first .. total - 1 in batches, in order.
+
+    Where a batch does not fit into memory, it and all that follow are halved, and a warning says so. An interrupt is
+    passed on once the batches under way are taken.
+
+    Args:
+        launch: told where a batch starts and how long it is, always as long as the others, returns JAX arrays that need
+            not be there yet.
+        take: told where a batch starts and what `launch` returned, waits for it; returns whether that is enough. After
+            an interrupt it may be told of a batch twice.
+        first, total: as above.
+        size: how long batches are, a multiple of `multiple`.
+        multiple: what a batch can be cut to at the least.
+        progress: show a bar on a terminal if it takes more than a moment.
+
+    Returns:
+        How long batches were in the end.
+    """
+    # A device need not wait for the host if the next batch is there already. A CPU is its own host, and two batches at
+    # once would push each other out of its caches.
+    ahead = 0 if jax.default_backend() == "cpu" else 1
+    launched = taken = first
+    flight: deque[Any] = deque()
+
+    with _bar(total - first, progress) as advance:
+
+        def land() -> bool:
+            nonlocal taken
+            enough = take(taken, flight[0])
+            advance(min(size, total - taken))
+            taken += size
+            flight.popleft()
+            return enough
+
+        try:
+            while taken < total:
+                try:
+                    if launched < total and len(flight) <= ahead:
+                        flight.append(launch(launched, size))
+                        launched += size
+                    elif land():
+                        break
+                    continue
+                except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                    if not _out_of_memory(error):
+                        raise
+                    if size <= multiple:
+                        error.add_note(
+                            f"A batch of {size} does not fit into memory, and cannot be smaller: take fewer rows or "
+                            "features, or a classifier that holds less."
+                        )
+                        raise
+                # Only here, where the error is gone, and with it all that it held on to.
+                flight.clear()
+                launched, size = taken, -(-size // 2 // multiple) * multiple
+                warnings.warn(
+                    f"Out of memory after {taken - first} of {total - first} labellings: going on from there in "
+                    f"batches of {size}. Pass batch_size={size} to begin with that.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+        except KeyboardInterrupt:
+            while flight:
+                land()
+            raise
+        finally:
+            # Whatever ends the run: an interpreter that exits while a program runs may crash.
+            jax.block_until_ready(list(flight))
+    return size
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+
+
+@contextmanager
+def _bar(total: int, show: bool) -> Generator[Callable[[int], Any]]:
+    """A bar that counts labellings once a run takes longer than a moment."""
+    if not show:
+        yield lambda _: None
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, unit="perm", delay=2, disable=None, leave=False) as bar:
+        yield bar.update

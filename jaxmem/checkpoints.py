@@ -1,0 +1,217 @@
+"""Tests that go on where they were killed: a file that holds what is known of the permutations so far.
+
+Permutation b depends on the key and on b alone, and so does its score, given the features. So a test that goes on
+behind the last permutation in the file ends with the null of one that was never interrupted; on the same devices and
+with batches of the same size to the last bit, else up to rounding.
+
+A file is whole at any moment (`jaxmem.archives`), whoever is killed and however many write to it. Two runs of the same
+call write the same numbers, and the one that is ahead keeps the file; a run of another test leaves it alone.
+
+It carries a fingerprint of all that decides the numbers: features, labels, designs, classifier, metric, permutations,
+precision, and the kind of device, for the observed score must come out of the same kernel as the null. How many
+permutations are asked for is not part of it, nor the rule that stops them: more of them are the same ones and some.
+Nor is the batch size, which only rounds differently.
+"""
+
+import hashlib
+import os
+import re
+import time
+import warnings
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.archives import read_archive, write_archive
+from jaxmem.tally import Done, Tally
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+FORMAT = 1
+
+# Between two saves a test works so many times as long as the last one took: saving takes 2% of the time at most.
+_WORK_PER_SAVE = 50
+
+
+def fingerprint(**parts: Any) -> dict[str, str]:
+    """What makes a run this one, by name: a digest of all the arrays in a part, and the `repr` of all else.
+
+    Functions and objects of the user's are known by their `repr` alone, without addresses in memory, and scikit-learn's
+    estimators by their parameters.
+    """
+    return {name: _digest(part) for name, part in parts.items()}
+
+
+def _digest(part: Any) -> str:
+    found = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(part, is_leaf=lambda leaf: leaf is None):
+        found.update(jax.tree_util.keystr(path).encode())
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            found.update(str(jax.random.key_impl(leaf)).encode())
+            leaf = jax.random.key_data(leaf)
+        if isinstance(leaf, (np.ndarray, jax.Array)) and leaf.dtype != object:
+            found.update(f"{leaf.dtype} {leaf.shape}".encode())
+            found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+        else:
+            found.update(re.sub(r" at 0x[0-9a-f]+", "", repr(leaf)).encode())
+    return found.hexdigest()
+
+
+class Checkpoint:
+    """The file of one test.
+
+    Args:
+        path: where it is; folders are made if need be.
+        run: the `fingerprint` of the test.
+        names: the names of the validations.
+    """
+
+    def __init__(self, path: str | os.PathLike, run: Mapping[str, str], names: Sequence[Any]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f"checkpoint must be the path of a file, or None, but is {path!r}.")
+        self.path = Path(path).expanduser()
+        self._run, self._names = dict(run), list(names)
+        self._saved = 0
+        self._next_save = 0.0
+        self._seen: Any = None
+        self._fails = False
+
+    def load(self, total: int) -> Done | None:
+        """What the file knows; None where there is none.
+
+        Args:
+            total: how many permutations are wanted, the observed one included.
+
+        Raises:
+            ValueError: the file is of another run, of another format, damaged, or no checkpoint; it is left as it is.
+        """
+        self._seen = self._stamp()
+        try:
+            arrays, header = read_archive(self.path, _WHAT)
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise ValueError(f"{error} It was left as it is. {_REMEDY}") from error
+        if "checkpoint" not in header:
+            raise ValueError(f"{self.path} is no {_WHAT}. It was left as it is. {_REMEDY}")
+        if header["checkpoint"] != FORMAT:
+            raise ValueError(
+                f"The checkpoint {self.path} has format {header['checkpoint']}, but this jaxmem reads {FORMAT}. It was "
+                "left as it is. Finish it with the version of jaxmem that began it, or name another file."
+            )
+        try:
+            run = dict(header["run"])
+            done = _unpacked(header["n_labellings"], arrays, self._names)
+        except Exception as error:
+            raise ValueError(
+                f"The checkpoint {self.path} is damaged: {error!r}. It was left as it is. {_REMEDY}"
+            ) from error
+        if others := sorted(name for name in {**run, **self._run} if run.get(name) != self._run.get(name)):
+            raise ValueError(
+                f"The checkpoint {self.path} is of another test: it differs in {', '.join(others)}. It was left as it "
+                "is. Call with the arguments that made it, or name another file."
+            )
+        if done.n_labellings > total:
+            raise ValueError(
+                f"The checkpoint {self.path} has {done.n_labellings - 1} permutations already, but n_permutations is "
+                f"{total - 1}: ask for as many or more, or name another file."
+            )
+        self._saved = done.n_labellings
+        return done
+
+    @contextmanager
+    def following(self, tally: Tally) -> Generator[None]:
+        """Save what the tally has when the work in this context ends, in whatever way."""
+        try:
+            yield
+        except BaseException as error:
+            if self.save(tally.done, last=True) and tally.done.n_labellings:
+                error.add_note(
+                    f"{tally.done.n_labellings - 1} permutations are in {self.path}: the same call goes on from there."
+                )
+            raise
+        self.save(tally.done, last=True)
+
+    def save(self, done: Done, *, last: bool = False) -> bool:
+        """Save if it is time to, or for the last time; whether all that is done is in the file.
+
+        Where that fails, for lack of space say, a warning says so, and the file stays as it was.
+        """
+        if done.n_labellings > self._saved and (last or time.monotonic() >= self._next_save):
+            start = time.monotonic()
+            try:
+                self._write(done)
+                self._fails = False
+            except (OSError, ValueError) as error:
+                if not self._fails:
+                    warnings.warn(
+                        f"The checkpoint {self.path} cannot be written: {error}. The test goes on in memory and will "
+                        "try again; what is not saved when it is killed will have to be computed again.",
+                        RuntimeWarning,
+                        stacklevel=2,
+                    )
+                self._fails = True
+            now = time.monotonic()
+            self._next_save = now + _WORK_PER_SAVE * (now - start)
+        return done.n_labellings <= self._saved
+
+    def _write(self, done: Done) -> None:
+        if self._stamp() not in (None, self._seen):  # Another run has written to it.
+            _, header = read_archive(self.path, _WHAT)
+            if header.get("run") != self._run:
+                raise ValueError("another test has written to it")
+            self._saved, self._seen = header["n_labellings"], self._stamp()
+        if done.n_labellings > self._saved:  # Of two runs, the one that is ahead keeps the file.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            header = {"checkpoint": FORMAT, "n_labellings": done.n_labellings, "run": self._run}
+            write_archive(self.path, _packed(done, self._names), header)
+            self._saved, self._seen = done.n_labellings, self._stamp()
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """What changes whenever anybody writes to the file."""
+        try:
+            state = os.stat(self.path)
+        except FileNotFoundError:
+            return None
+        return state.st_ino, state.st_mtime_ns
+
+
+_WHAT = "checkpoint of a permutation test"
+_REMEDY = "Remove it to begin anew, or name another file."
+
+
+def _packed(done: Done, names: Sequence[Any]) -> dict[str, np.ndarray]:
+    """All arrays by name; validations by their number, for their names may be anything."""
+    number = {name: position for position, name in enumerate(names)}
+    arrays = {
+        f"scores/{number[name]}/{kind}": values for name, kinds in done.scores.items() for kind, values in kinds.items()
+    }
+    arrays |= {f"recovered/{number[name]}": counts for name, counts in done.recovered.items()}
+    return arrays | {f"diagnostics/{name}": values for name, values in done.diagnostics.items()}
+
+
+def _unpacked(n: int, arrays: Mapping[str, np.ndarray], names: Sequence[Any]) -> Done:
+    """What was packed, checked: anything may stand in a file."""
+    if type(n) is not int or n < 1:
+        raise ValueError(f"it is of {n!r} labellings")
+    by_number = {str(number): name for number, name in enumerate(names)}
+    done = Done(n, {}, {}, {})
+    for name, array in arrays.items():
+        what, _, rest = name.partition("/")
+        number, _, kind = rest.partition("/")
+        if what == "scores" and kind in ("paired", "broken") and array.shape[:1] == (n,) and array.dtype == float:
+            done.scores.setdefault(by_number[number], {})[kind] = array
+        elif what == "recovered" and array.ndim == 1 and array.dtype.kind == "i":
+            done.recovered[by_number[rest]] = array
+        elif what == "diagnostics" and array.shape == (n,) and array.dtype.kind in "bif":
+            done.diagnostics[rest] = array
+        else:
+            raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")
+    if not all("paired" in done.scores.get(name, {}) for name in names):
+        raise ValueError(f"it has the scores of {len(done.scores)} of {len(names)} validations")
+    return done

@@ -1,0 +1,131 @@
+"""What all fits have in common: what they are asked and what they answer, and which labels rows are scored with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Integer
+
+from jaxmem.classifiers.base import Classifier
+from jaxmem.metrics import Metric, scores_for
+from jaxmem.validation import KFold, Part
+
+__all__ = ["Fit", "OfFolds", "OfParts", "Totals", "measured", "targets_by_kind", "worst"]
+
+
+class Totals(NamedTuple):
+    """What a batch of labellings adds up to.
+
+    Attributes:
+        metric: by view, by kind of labels ("paired", "broken"), the metric's totals; every leaf has the batch in front.
+        recovered: by view, how many of the counted labellings predicted a row's label; shape (m,), where asked.
+        diagnostics: by name, what the classifier says of each of its fits, shape (batch,).
+    """
+
+    metric: dict[Any, dict[str, Any]]
+    recovered: dict[Any, Int[Array, " m"]]
+    diagnostics: dict[str, Array]
+
+
+@runtime_checkable
+class Fit(Protocol):
+    """A fit of many labellings.
+
+    Attributes:
+        n_rows: how many rows each of its views scores.
+    """
+
+    n_rows: dict[Any, int]
+
+    def __call__(self, labels: Any, others: Any, counted: Any) -> Totals:
+        """Fit and score a batch of labellings.
+
+        Args:
+            labels: what to fit, and what copies of training rows are scored with ("paired"); shape (size, n).
+            others: what those copies are scored with as well ("broken"); None: nothing.
+            counted: which labellings count towards `Totals.recovered`; shape (size,).
+        """
+        ...
+
+    def bytes_per_labelling(self, labels: Any) -> int:
+        """Memory that one labelling of a batch takes; `labels` is any one of them."""
+        ...
+
+
+class OfParts:
+    """What fits of the parts of a design have in common.
+
+    Args:
+        classifier: the shallow classifier.
+        metric: what to total.
+        X: features, shape (n, d).
+        n_classes: number of classes.
+        parts: what to score, by view; all with the same rows to fit.
+        examples: count per row how often its label is recovered.
+
+    Attributes:
+        n_rows: as in `Fit`.
+        sources: by view of copies, the training row that each row was made from.
+    """
+
+    def __init__(
+        self, classifier: Any, metric: Metric, X: Any, n_classes: int, parts: Mapping[Any, Part], *, examples: bool
+    ) -> None:
+        self.n_rows = {view: len(part.rows) for view, part in parts.items()}
+        self.sources = {
+            view: np.arange(len(X)) if part.source is None else part.source
+            for view, part in parts.items()
+            if part.own is None
+        }
+        self._classifier, self._metric, self._n_classes, self._examples = classifier, metric, n_classes, examples
+        self._train = next(iter(parts.values())).train
+        self._X = X if self._train is None else X[self._train]
+
+
+class OfFolds:
+    """What cross-validations with folds drawn anew from every labelling have in common; views are `(name, fold)`.
+
+    Args:
+        classifier, metric, X, n_classes: as in `PreparedFit`.
+        name: first half of the views' names.
+        folds: how to fold.
+    """
+
+    def __init__(self, classifier: Any, metric: Metric, X: Any, n_classes: int, name: Any, folds: KFold) -> None:
+        self.n_rows = {(name, k): folds.size(k, len(X)) for k in range(folds.n_splits)}
+        self._static = classifier, metric, folds, n_classes
+        self._X = X
+
+
+def measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable[[Array, Array], Any]:
+    """The metric of one fit's scores, or of every setting's where the scores have an axis of those in front."""
+    meaning = scores_for(metric, classifier, n_classes)
+
+    def measure(scores: Float[Array, "... m C"], labels: Integer[Array, " m"]) -> Any:
+        if scores.ndim > 2:
+            return jax.vmap(measure, (0, None))(scores, labels)
+        return metric.partial(meaning(scores), labels)
+
+    return measure
+
+
+def targets_by_kind(
+    source: Any, own: Any, labels: Integer[Array, "size n"], others: Integer[Array, "size n"] | None
+) -> dict[str, Integer[Array, "size m"]]:
+    """The labels to score a view with, by kind."""
+    if own is not None:
+        return {"paired": jnp.broadcast_to(own[None, :], (len(labels), len(own)))}
+    kinds = {"paired": labels} if others is None else {"paired": labels, "broken": others}
+    return kinds if source is None else {kind: target[:, source] for kind, target in kinds.items()}
+
+
+def worst(diagnostics: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+    """Of several fits of the same labelling: converged if all have, the largest of any number."""
+    merged: dict[str, Array] = {}
+    for one in diagnostics:
+        for name, values in one.items():
+            worse = jnp.minimum if values.dtype == bool else jnp.maximum
+            merged[name] = worse(merged[name], values) if name in merged else values
+    return merged

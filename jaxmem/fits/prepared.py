@@ -1,0 +1,155 @@
+"""A fit whose features are prepared once: a batch of labellings is one compiled program."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, Integer
+
+from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
+from jaxmem.classifiers.base import Classifier
+from jaxmem.fits.base import OfParts, Totals, measured, targets_by_kind
+from jaxmem.metrics import Metric, correct, predictions
+from jaxmem.validation import Part
+
+__all__ = ["PreparedFit"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class View:
+    """Rows to score: copies of training rows (`source`, None: in order), or rows with labels of their own."""
+
+    rows: Any
+    source: Int[Array, " m"] | None
+    own: Integer[Array, " m"] | None
+
+
+class PreparedFit(OfParts):
+    """The features prepared once, and all the views that share the fit."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        metric: Metric,
+        X: Float[Array, "n d"],
+        n_classes: int,
+        parts: Mapping[Any, Part],
+        *,
+        examples: bool = False,
+    ) -> None:
+        super().__init__(classifier, metric, X, n_classes, parts, examples=examples)
+        self._state = _prepare(classifier, self._X, n_classes=n_classes)
+        del self._X  # A copy, where only some rows are fitted; the state has what it needs of them.
+        self._views = {
+            view: View(
+                _rows(classifier, self._state, part.rows),
+                None if part.source is None else jnp.asarray(part.source),
+                part.own,
+            )
+            for view, part in parts.items()
+        }
+
+    def __call__(
+        self,
+        labels: Integer[Array, "size n"],
+        others: Integer[Array, "size n"] | None,
+        counted: Bool[np.ndarray, " size"],
+    ) -> Totals:
+        """Fit and score a batch of labellings."""
+        train = None if self._train is None else jnp.asarray(self._train)
+        static = self._classifier, self._metric
+        return _batch(*static, self._state, self._views, train, labels, others, counted, examples=self._examples)
+
+    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
+        """Predicted classes of copies, by view."""
+        train = None if self._train is None else jnp.asarray(self._train)
+        rows = {view: self._views[view].rows for view in self.sources}
+        return _predictions(self._classifier, self._state, rows, train, labels)
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """From the shapes of what a labelling needs."""
+        classifier, metric = self._classifier, self._metric
+        fitted = labels if self._train is None else labels[self._train]
+        params = jax.eval_shape(classifier.fit, self._state, fitted)
+        needs: list[Any] = [params] * getattr(classifier, "copies", 1)
+        for view in self._views.values():
+            n_rows = jax.tree.leaves(view.rows)[0].shape[0]
+            size = min(BLOCK_ROWS, n_rows) if metric.additive else n_rows
+            block = jax.tree.map(lambda a, k=size: jax.ShapeDtypeStruct((k, *a.shape[1:]), a.dtype), view.rows)
+            needs.append(jax.eval_shape(classifier.decision, self._state, params, block))
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(needs))
+
+
+@partial(jax.jit, static_argnums=0, static_argnames="n_classes")
+def _prepare(classifier: Classifier, X: Array, n_classes: int) -> Any:
+    return classifier.prepare(X, n_classes)
+
+
+@partial(jax.jit, static_argnums=0)
+def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
+    return classifier.rows(state, X_val)
+
+
+@partial(jax.jit, static_argnums=(0, 1), static_argnames="examples")
+def _batch(
+    classifier: Classifier,
+    metric: Metric,
+    state: Any,
+    views: dict[Any, View],
+    train: Int[Array, " k"] | None,
+    labels: Integer[Array, "size n"],
+    others: Integer[Array, "size n"] | None,
+    counted: Bool[Array, " size"],
+    *,
+    examples: bool,
+) -> Totals:
+    params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
+
+    def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
+        # Rows first, so that a block of rows takes its labels along.
+        targets = {kind: target.T for kind, target in targets_by_kind(view.source, view.own, labels, others).items()}
+        n_rows = len(targets["paired"])
+
+        def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
+            rows, block_targets = arrays
+            scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
+            total = measured(metric, classifier, scores.shape[-1])
+            totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
+            if not examples or view.own is not None:
+                return totals, None
+            if scores.ndim > 3:
+                raise ValueError("example scores are those of one classifier: give one value per hyperparameter.")
+            hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
+            return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
+
+        return over_row_blocks(block, (view.rows, targets), BLOCK_ROWS if metric.additive else n_rows)
+
+    scored = {name: score(view) for name, view in views.items()}
+    diagnose = getattr(classifier, "diagnostics", None)
+    return Totals(
+        {name: totals for name, (totals, _) in scored.items()},
+        {name: recovered for name, (_, recovered) in scored.items() if recovered is not None},
+        jax.vmap(diagnose)(params) if diagnose else {},
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _predictions(
+    classifier: Classifier,
+    state: Any,
+    views: dict[Any, Any],
+    train: Int[Array, " k"] | None,
+    labels: Integer[Array, "size n"],
+) -> dict[Any, Int[Array, "size m"]]:
+    params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
+
+    def block(rows: Any) -> tuple[None, Int[Array, "b size"]]:
+        scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
+        return None, jax.vmap(predictions)(scores).T
+
+    return {view: over_row_blocks(block, rows)[1].T for view, rows in views.items()}

@@ -1,0 +1,53 @@
+"""Cross-validation whose folds follow the labels: every labelling prepares features of its own."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Integer
+
+from jaxmem.classifiers.base import Classifier
+from jaxmem.fits.base import OfFolds, Totals, measured, worst
+from jaxmem.metrics import Metric
+from jaxmem.validation import KFold
+
+__all__ = ["RefoldedFit"]
+
+
+class RefoldedFit(OfFolds):
+    """Stratified cross-validation in which every labelling prepares features of its own."""
+
+    def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
+        """Fold, prepare, fit and score under every labelling."""
+        totals, diagnostics = _refolded(*self._static, self._X, labels)
+        return Totals(dict(zip(self.n_rows, totals, strict=True)), {}, diagnostics)
+
+    def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
+        """Nothing that grows with the batch: labellings run one after the other."""
+        return 0
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _refolded(
+    classifier: Classifier, metric: Metric, folds: KFold, n_classes: int, X: Array, labels: Integer[Array, "size n"]
+) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+    n = X.shape[0]
+    total = measured(metric, classifier, n_classes)
+    diagnose = getattr(classifier, "diagnostics", lambda params: {})
+
+    def one(labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+        fold, totals, diagnostics = folds.folds(labels, n_classes), [], []
+        for k in range(folds.n_splits):
+            size = folds.size(k, n)
+            (inside,) = jnp.nonzero(fold == k, size=size)
+            (outside,) = jnp.nonzero(fold != k, size=n - size)
+            state = classifier.prepare(X[outside], n_classes)
+            params = classifier.fit(state, labels[outside])
+            scores = classifier.decision(state, params, classifier.rows(state, X[inside]))
+            totals.append({"paired": total(scores, labels[inside])})
+            diagnostics.append(diagnose(params))
+        return totals, worst(diagnostics)
+
+    return jax.lax.map(one, labels)

@@ -1,0 +1,320 @@
+"""Scores of many labellings: batches of permutations through the fits that the validation designs ask for.
+
+This room knows classifiers only by their protocol. It draws the labels of a batch of permutations, hands them to the
+fits (`jaxmem.fits`), and joins what they return. The observed labelling is permutation 0, so that its score comes out
+of the same kernel as the null.
+"""
+
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Integer, Key
+
+from jaxmem.batches import in_batches
+from jaxmem.checkpoints import Checkpoint, fingerprint
+from jaxmem.classifiers import Classifier, HostClassifier
+from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
+from jaxmem.inputs import Labels, as_number, one_of
+from jaxmem.metrics import Metric, check
+from jaxmem.permutations import Stream, plan, random_stream
+from jaxmem.rematching import REMATCHED_LABELLINGS, rematched_counts
+from jaxmem.tally import Done, Tally
+from jaxmem.validation import Design, KFold, Part
+
+__all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
+
+# What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
+# the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
+_BATCH_BYTES = 2**26
+_CACHED_BYTES = 2**23
+_LARGEST_BATCH = 1_024
+
+# Where the keys of the second, independent stream and of the re-matchings come from: numbers that no permutation has.
+_SECOND = 2**32 - 1
+_THIRD = 2**32 - 2
+
+# Of the matrix products that depend on labels, by JAX's names; on CPU there is only one.
+PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
+
+
+class Scores(NamedTuple):
+    """How one view of rows was scored under permutations 0 .. B; number 0 is the observed labelling.
+
+    Attributes:
+        paired: scored with the labels of the rows' sources under the same permutation, or with the rows' own labels.
+        broken: scored with an independent shuffle; None for rows with labels of their own.
+        recovered: share of those permutations, but for number 0, in which a row's label was predicted, shape (m,); None
+            likewise.
+        rematched: how many labels of copies some of the shuffled fits recover, with the copies matched to their
+            sources (first) and to other rows, at random; None unless broken scores are asked for.
+    """
+
+    paired: Float[np.ndarray, "B+1 ..."]
+    broken: Float[np.ndarray, "B+1 ..."] | None
+    recovered: Float[np.ndarray, " m"] | None
+    rematched: Int[np.ndarray, " matchings"] | None = None
+
+
+class Scored(NamedTuple):
+    """All that one pass over the permutations gives.
+
+    Attributes:
+        views: the scores by the names of the validations.
+        exact: whether the permutations are all distinct labellings there are.
+        diagnostics: what an iterative classifier says of its fits, by name; the observed fit first, shape (B + 1,).
+        done: the same as it was added up, for a longer pass to go on from.
+    """
+
+    views: dict[Any, Scores]
+    exact: bool
+    diagnostics: dict[str, np.ndarray]
+    done: Done
+
+
+def score_permutations(
+    classifier: Classifier | HostClassifier,
+    X: Float[Array, "n d"],
+    labels: Labels,
+    validations: Mapping[Any, Design],
+    *,
+    metric: Metric,
+    scheme: str = "free",
+    blocks: Any = None,
+    n_permutations: int,
+    key: Any,
+    batch_size: int | None = None,
+    precision: str = "float32",
+    checkpoint: str | os.PathLike | None = None,
+    progress: bool = True,
+    broken: bool = False,
+    examples: bool = False,
+    enough: Callable[[dict[Any, np.ndarray]], bool] | None = None,
+    done: Done | None = None,
+) -> Scored:
+    """Fit every permutation once and score it on every validation; see `permutation_test` for the arguments.
+
+    Args:
+        broken: also score rows that take the labels of training rows with an independent second shuffle.
+        examples: also count, for each such row, how often its shuffled label is predicted.
+        enough: told the paired scores of every batch, by validation, as it is done; says whether to stop. Not asked
+            where every labelling is taken once: those do not come in random order.
+        done: of the same pass with fewer permutations; these are not computed again.
+    """
+    if len(labels.codes) != len(X):
+        raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
+    n_permutations = as_number(n_permutations, "n_permutations")
+    if batch_size is not None:
+        batch_size = as_number(batch_size, "batch_size")
+    one_of(precision, PRECISIONS, "precision")
+    codes, n_classes = labels.codes, len(labels.classes)
+    paired_stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
+    broken_stream = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
+
+    if not validations:
+        raise ValueError("validations is empty: name at least one set of rows to score.")
+    check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
+    parts = {name: _parts(design, X, labels, examples) for name, design in validations.items()}
+    tally = Tally(B + 1, None if exact else done)  # Every labelling once: in another order than at random.
+    file = None
+    if checkpoint is not None:
+        run = fingerprint(
+            features=X,
+            labels=(codes, n_classes),
+            validations=list(parts.items()),
+            classifier=_parameters(classifier),
+            metric=metric,
+            permutations=(key, scheme, None if blocks is None else np.unique(blocks, return_inverse=True)[1], exact),
+            kinds=(broken, examples),
+            precision=precision,
+            device=jax.devices()[0].device_kind,
+        )
+        file = Checkpoint(checkpoint, run, list(parts))
+        kept = file.load(B + 1)
+        if kept is not None and kept.n_labellings > tally.done.n_labellings:
+            tally = Tally(B + 1, kept)
+
+    def is_enough(scores: Mapping[Any, Mapping[str, np.ndarray]]) -> bool:
+        return enough is not None and not exact and enough({name: kinds["paired"] for name, kinds in scores.items()})
+
+    ended = tally.done.n_labellings > 0 and (is_enough(tally.done.scores) or tally.done.n_labellings > B)
+    rematched: dict[Any, np.ndarray] = {}
+    if broken or not ended:
+        fits = _fits(classifier, metric, X, n_classes, parts, examples)
+        size = batch_size or _batch_size(len(codes), max(fit.bytes_per_labelling(codes) for fit in fits), B + 1)
+        n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
+        views = {name: {view: n for view, n in n_rows.items() if view[0] == name} for name in parts}
+
+        def launch(start: int, size: int) -> Totals:
+            paired = _draw(paired_stream, codes, start, size=size)
+            others = None if broken_stream is None else _draw(broken_stream, codes, start, size=size)
+            # Neither the observed labelling counts towards `recovered`, nor those past the last.
+            indices = np.arange(start, start + size)
+            return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
+
+        def take(start: int, totals: Totals) -> bool:
+            batch = _finished(metric, jax.device_get(totals), views, at_most=B + 1 - start)
+            tally.add(start, batch)
+            if file is not None:
+                file.save(tally.done)
+            return is_enough(batch.scores)
+
+        with jax.default_matmul_precision(PRECISIONS[precision]):
+            if not ended:
+                with nullcontext() if file is None else file.following(tally):
+                    first = tally.done.n_labellings
+                    size = in_batches(launch, take, first=first, total=B + 1, size=size, progress=progress)
+            if broken:
+                rematched = _rematched(fits, paired_stream, codes, key, n_labellings=B, batch_size=size)
+    done = tally.done
+    _warn_of_divergence(done.diagnostics)
+    scored = {
+        name: Scores(
+            kinds["paired"],
+            kinds.get("broken"),
+            done.recovered[name].astype(float) / (done.n_labellings - 1) if name in done.recovered else None,
+            rematched.get(name),
+        )
+        for name, kinds in done.scores.items()
+    }
+    return Scored(scored, exact, done.diagnostics, done)
+
+
+def second_stream(
+    key: Key[Array, ""], codes: Integer[Array, " n"], *, scheme: str = "free", blocks: Any = None
+) -> Stream:
+    """Open the stream that is independent of the one that labels are fitted with: that of broken scores."""
+    return random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
+
+
+def rounding_of(metric: Metric, dtype: Any) -> float:
+    """Up to which relative difference two statistics count as tied.
+
+    Statistics from counts are computed in double precision; all others were rounded as the scores were.
+    """
+    return 100 * float(np.finfo(np.float64 if metric.counts else dtype).eps)
+
+
+def _finished(metric: Metric, totals: Totals, views: Mapping[Any, Mapping[Any, int]], at_most: int) -> Done:
+    """One number per labelling and kind of labels: the mean over the parts of a design, whose rows are counted here."""
+    scores, recovered = {}, {}
+    for name, n_rows in views.items():
+        parts = [
+            {kind: _number(metric, t, n)[:at_most] for kind, t in totals.metric[view].items()}
+            for view, n in n_rows.items()
+        ]
+        scores[name] = {kind: np.mean([part[kind] for part in parts], axis=0) for kind in parts[0]}
+        counts = [totals.recovered[view] for view in n_rows if view in totals.recovered]
+        if counts:
+            recovered[name] = np.concatenate(counts)
+    diagnostics = {name: np.asarray(values)[:at_most] for name, values in totals.diagnostics.items()}
+    return Done(len(next(iter(scores.values()))["paired"]), scores, recovered, diagnostics)
+
+
+def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
+    """One number per labelling: in double precision, for single is for the device."""
+    totals = jax.tree.map(lambda a: a.astype(float) if np.issubdtype(a.dtype, np.floating) else a, totals)
+    return np.asarray(metric.finish(totals, n_rows), float)
+
+
+def _parts(design: Design, X: Float[Array, "n d"], labels: Labels, examples: bool) -> list[Part] | KFold:
+    """The parts of a design, checked; of folds that follow the labels, how they are folded."""
+    if not isinstance(design, Design):
+        raise ValueError(
+            "validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, "
+            f"but is a {type(design).__name__}."
+        )
+    if not (isinstance(design, KFold) and design.stratified):
+        return design.parts(X, labels)
+    if examples:
+        raise ValueError("example_scores needs folds that stay: use jm.KFold(stratified=False).")
+    design.check(labels)
+    return design
+
+
+def _fits(
+    classifier: Classifier | HostClassifier,
+    metric: Metric,
+    X: Float[Array, "n d"],
+    n_classes: int,
+    parts: Mapping[Any, list[Part] | KFold],
+    examples: bool,
+) -> list[Fit]:
+    """The fits that the designs ask for; parts with the same rows to fit share one."""
+    on_host = not isinstance(classifier, Classifier)
+    fits, shared = [], {}
+    for name, design in parts.items():
+        if isinstance(design, KFold):
+            kind: Any = HostRefoldedFit if on_host else RefoldedFit
+            fits.append(kind(classifier, metric, X, n_classes, name, design))
+            continue
+        for number, part in enumerate(design):
+            rows = None if part.train is None else part.train.tobytes()
+            shared.setdefault(rows, {})[name, number] = part
+    kind: Any = HostFit if on_host else PreparedFit
+    return fits + [kind(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
+
+
+def _rematched(
+    fits: Sequence[Fit], stream: Stream, codes: Integer[Array, " n"], key: Any, *, n_labellings: int, batch_size: int
+) -> dict[Any, Int[np.ndarray, " matchings"]]:
+    """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
+    total: dict[Any, np.ndarray] = {}
+    n_labellings = min(n_labellings, REMATCHED_LABELLINGS)
+    for start in range(1, n_labellings + 1, batch_size):
+        some = _draw(stream, codes, start, size=batch_size)[: n_labellings + 1 - start]
+        for fit in fits:
+            assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
+            for (name, _), counts in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
+                total[name] = counts + total.get(name, 0)
+    return total
+
+
+def _parameters(classifier: Any) -> Any:
+    """All that is to be known of a classifier: a pipeline of scikit-learn's prints only some of it."""
+    estimator = getattr(classifier, "estimator", None)
+    return repr(classifier), getattr(estimator, "get_params", dict)()
+
+
+def _batch_size(n: int, fit_bytes: int, total: int) -> int:
+    """Labellings a batch, of so many rows and of so many bytes a fit.
+
+    All batches are alike, so that one program does for all of them and the last one is as full as the others.
+    """
+    # Drawing labels moves a cell number of 4 bytes and a label or two per row.
+    largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
+    if jax.default_backend() == "cpu":
+        largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
+    n_batches = -(-total // max(largest, 1))
+    return -(-total // n_batches)
+
+
+@partial(jax.jit, static_argnames="size")
+def _draw(stream: Stream, y: Integer[Array, " n"], first: Any, size: int) -> Integer[Array, "size n"]:
+    """Labels of permutations `first .. first + size - 1`."""
+    return jax.vmap(lambda index: stream.labels(y, index))(first + jnp.arange(size))
+
+
+def _merged(totals: list[Totals]) -> Totals:
+    """Totals of several fits of the same labellings."""
+    return Totals(
+        {view: kinds for one in totals for view, kinds in one.metric.items()},
+        {view: counts for one in totals for view, counts in one.recovered.items()},
+        worst([one.diagnostics for one in totals]),
+    )
+
+
+def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
+    if "converged" in diagnostics and not diagnostics["converged"].all():
+        failed = int((~diagnostics["converged"]).sum())
+        warnings.warn(
+            f"{failed} of {diagnostics['converged'].size} fits stopped before they converged. The test is exact all "
+            "the same, but on scores of unfinished fits: raise max_steps or the penalty, or see `diagnostics`.",
+            stacklevel=4,
+        )

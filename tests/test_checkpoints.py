@@ -1,0 +1,505 @@
+"""Tests go on where they were killed, to the same null bit for bit; a file that is not theirs is refused and left."""
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+import jax
+import numpy as np
+import pytest
+from helpers import blobs
+from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+import jaxmem as jm
+from jaxmem import archives, checkpoints, scoring, tally
+from jaxmem.archives import read_archive, write_archive
+
+X, y, X_val = blobs(30, 5, 3, separation=0.7)
+SHARED = jm.SharedStructure(X_val)
+TREE = make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0))
+
+
+def run(classifier=None, X=X, y=y, validation=SHARED, **options):
+    options = {"n_permutations": 29, "batch_size": 4, "progress": False} | options
+    return jm.permutation_test(classifier or jm.Ridge(), X, y, validation=validation, **options)
+
+
+class Killed(BaseException):
+    """Ends a run as nothing else does."""
+
+
+@pytest.fixture
+def after(monkeypatch):
+    """Kills what runs once so many batches are added, and counts those that ever were."""
+
+    class After:
+        added = 0
+
+        def __call__(self, n_batches):
+            self.left = n_batches
+
+    after, in_batches = After(), scoring.in_batches
+    after(10_000)
+
+    def counted(launch, take, **options):
+        def take_and_die(start, batch):
+            enough = take(start, batch)
+            after.added += 1
+            after.left -= 1
+            if after.left == 0:
+                raise Killed
+            return enough
+
+        return in_batches(launch, take_and_die, **options)
+
+    monkeypatch.setattr(scoring, "in_batches", counted)
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    return after
+
+
+def assert_same(one, other):
+    for field, value in vars(one).items():
+        if field == "diagnostics":
+            assert value.keys() == other.diagnostics.keys()
+            for name in value:
+                np.testing.assert_array_equal(value[name], other.diagnostics[name])
+        elif field != "up_to":
+            np.testing.assert_array_equal(value, getattr(other, field), err_msg=field)
+
+
+def few(n_permutations):
+    return {"X": X[:6], "y": [0, 0, 0, 1, 1, 1], "validation": jm.Resubstitution(), "n_permutations": n_permutations}
+
+
+TESTS = {
+    "counts": {"classifier": jm.KNeighbors(1), "example_scores": True},
+    "floats": {"classifier": jm.Ridge(), "metric": "r2"},
+    "hyperparameters": {"classifier": jm.Ridge((0.1, 10.0)), "metric": "margin"},
+    "diagnostics": {"classifier": jm.Softmax(tol=1e-2), "metric": "neg_log_loss", "example_scores": True},
+    "folds": {"validation": jm.KFold(3), "example_scores": True},
+    "stratified folds": {"validation": jm.KFold(2, stratified=True)},
+    "on the host": {"classifier": TREE, "n_permutations": 11},
+    "within blocks": {"scheme": "within", "blocks": np.repeat(["a", "b", "c"], 10)},
+    "every labelling": few(100),
+    "stopping": {"stopping": jm.BesagClifford(20), "n_permutations": 29, "alternative": "less"},
+}
+
+
+@pytest.mark.parametrize("name", TESTS)
+def test_a_killed_test_goes_on_to_the_same_null(name, after, tmp_path):
+    whole = run(**TESTS[name])
+    n_batches = after.added
+    after.added = 0
+    lives = 0
+    while True:
+        lives += 1
+        after(2)
+        try:
+            test = run(**TESTS[name], checkpoint=tmp_path / "folder" / "file")
+            break
+        except Killed:
+            continue
+    assert_same(test, whole)
+    assert lives > 1 and after.added == n_batches  # And not one batch twice.
+    assert os.listdir(tmp_path / "folder") == ["file"]
+    after(1)
+    assert_same(run(**TESTS[name], checkpoint=tmp_path / "folder" / "file"), whole)  # Computes nothing.
+
+
+def test_memorization_tests_go_on(after, tmp_path):
+    def tests(**options):
+        copies = {0.1: SHARED, 0.2: jm.SharedStructure(X_val + 0.1)}
+        options = {"test": jm.Holdout(X_val, y), "n_permutations": 29, "batch_size": 4, "progress": False} | options
+        return jm.memorization_tests(jm.KNeighbors(1), X, y, copies, **options)
+
+    whole = tests()
+    for n_batches in (1, 4):
+        after(n_batches)
+        with pytest.raises(Killed):
+            tests(checkpoint=tmp_path / "file")
+    after(4)  # 8 batches in all, one before and three after the first.
+    for strength, test in tests(checkpoint=str(tmp_path / "file")).items():
+        assert_same(test, whole[strength])
+
+
+def test_a_family_goes_on_with_a_file_for_every_set_of_features(after, tmp_path):
+    family = {"a": (X, X_val), "b": (X[:, :2], jm.SharedStructure(X_val[:, :2])), "c": (X, jm.KFold(3))}
+    options = {"n_permutations": 29, "batch_size": 4, "progress": False, "alpha": 0.2}
+    whole = jm.permutation_tests(family, y, **options)
+    after(10)
+    with pytest.raises(Killed):
+        jm.permutation_tests(family, y, checkpoint=tmp_path, **options)
+    assert sorted(os.listdir(tmp_path)) == ["0.npz", "1.npz"]
+    after(7)  # Of the 16.
+    assert_same(jm.permutation_tests(family, y, checkpoint=tmp_path, **options), whole)
+
+
+def test_more_permutations_go_on_from_fewer(after, tmp_path):
+    whole = run(metric="margin", example_scores=True, n_permutations=59)
+    few = run(metric="margin", example_scores=True, n_permutations=27, checkpoint=tmp_path / "file")
+    many = few.extend(20)
+    assert_same(few, run(metric="margin", example_scores=True, n_permutations=27))
+    after(4)
+    again = run(metric="margin", example_scores=True, n_permutations=59, checkpoint=tmp_path / "file")
+    assert_same(again, whole)
+    np.testing.assert_array_equal(many.null_distribution, whole.null_distribution[:47])
+    with pytest.raises(ValueError, match="has 59 permutations already, but n_permutations is 58: ask for as many"):
+        run(metric="margin", example_scores=True, n_permutations=58, checkpoint=tmp_path / "file")
+
+
+def test_an_enumeration_does_not_go_on_from_random_permutations(tmp_path):
+    test = run(**few(10), checkpoint=tmp_path / "file")
+    with pytest.raises(ValueError, match="of another test: it differs in permutations"):
+        test.extend(20)
+    assert run(**few(30), checkpoint=tmp_path / "other").exact
+
+
+# --- Refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("differs", "change"),
+    [
+        ("features", {"X": X + 1e-6}),
+        ("features", {"X": X.astype(np.float32)[:, ::-1]}),
+        ("labels", {"y": np.roll(y, 1)}),
+        ("validations", {"validation": jm.SharedStructure(X_val + 1e-6)}),
+        ("validations", {"validation": jm.SharedStructure(X_val, np.arange(30)[::-1])}),
+        ("validations", {"validation": jm.Holdout(X_val, y)}),
+        ("validations", {"validation": jm.KFold(3)}),
+        ("classifier", {"classifier": jm.Ridge(2.0)}),
+        ("classifier", {"classifier": TREE}),
+        ("metric", {"metric": "balanced_accuracy"}),
+        ("metric", {"metric": lambda scores, labels: scores[0, 0]}),
+        ("permutations", {"key": 1}),
+        ("permutations", {"key": jax.random.key(0, impl="rbg")}),
+        ("permutations", {"scheme": "within", "blocks": np.arange(30) % 2}),
+        ("kinds", {"example_scores": True}),
+        ("precision", {"precision": "bfloat16"}),
+    ],
+)
+def test_a_checkpoint_of_another_test_is_refused_and_left(differs, change, tmp_path):
+    run(checkpoint=tmp_path / "file")
+    before = (tmp_path / "file").read_bytes()
+    with pytest.raises(ValueError, match=f"file is of another test: it differs in .*{differs}.* It was left as it is."):
+        run(**change, checkpoint=tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == before and os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X": X.tolist(), "y": np.array(["a", "b", "c"])[y]},
+        {"batch_size": 7},
+        {"n_permutations": 40},
+        {"alternative": "less"},
+        {"key": jax.random.PRNGKey(0)},
+        {"stopping": jm.BesagClifford(3)},
+    ],
+)
+def test_what_does_not_decide_the_numbers_may_change(change, tmp_path):
+    whole = run(checkpoint=tmp_path / "file")
+    test = run(**change, checkpoint=tmp_path / "file")
+    n = min(len(test.null_distribution), 29)
+    np.testing.assert_array_equal(test.null_distribution[:n], whole.null_distribution[:n])
+
+
+def test_a_pipeline_is_known_by_all_of_its_parameters(tmp_path):
+    long = [("step" + "x" * 300 + str(number), StandardScaler()) for number in range(3)]
+    one, other = (
+        make_pipeline(StandardScaler(), DecisionTreeClassifier(random_state=0)).set_params(
+            steps=[*long, ("tree", DecisionTreeClassifier(random_state=0, max_depth=depth))]
+        )
+        for depth in (2, 3)
+    )
+    run(one, n_permutations=3, checkpoint=tmp_path / "file")
+    with pytest.raises(ValueError, match="differs in classifier"):
+        run(other, n_permutations=3, checkpoint=tmp_path / "file")
+
+
+def foreign_files(folder):
+    run(checkpoint=folder / "whole").save(folder / "result")
+    whole = (folder / "whole").read_bytes()
+    arrays, header = read_archive(folder / "whole", "checkpoint")
+    (folder / "empty").write_bytes(b"")
+    (folder / "text").write_text("my thesis")
+    (folder / "half").write_bytes(whole[: len(whole) // 2])
+    middle = whole.index(arrays["scores/0/paired"].tobytes()) + 100
+    (folder / "flipped").write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    for name, change in {"count": {"n_labellings": 29}, "words": {"n_labellings": "30"}, "list": {"run": [1]}}.items():
+        write_archive(folder / name, arrays, header | change)
+    write_archive(folder / "bare", {}, header)
+    write_archive(folder / "names", arrays | {"scores/7/paired": arrays["scores/0/paired"]}, header)
+    write_archive(folder / "type", {"scores/0/paired": np.array(["x"] * 30)}, header)
+    write_archive(folder / "member", arrays | {"more": np.zeros(3)}, header)
+    (folder / "whole").unlink()
+    return sorted(os.listdir(folder))
+
+
+def test_damaged_and_foreign_files_are_refused_and_left(tmp_path):
+    names = foreign_files(tmp_path)
+    assert len(names) == 12
+    for name in names:
+        before = (tmp_path / name).read_bytes()
+        with pytest.raises(ValueError, match=rf"{name} is (no checkpoint|damaged).* It was left as it is\. Remove it"):
+            run(checkpoint=tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == names
+
+
+@pytest.mark.parametrize("version", [0, 2, "1"])
+def test_another_format_is_refused_and_left(version, tmp_path):
+    run(checkpoint=tmp_path / "file")
+    arrays, header = read_archive(tmp_path / "file", "checkpoint")
+    write_archive(tmp_path / "file", arrays, header | {"checkpoint": version})
+    before = (tmp_path / "file").read_bytes()
+    with pytest.raises(ValueError, match=f"has format {version}, but this jaxmem reads 1. It was left as it is"):
+        run(checkpoint=tmp_path / "file")
+    assert (tmp_path / "file").read_bytes() == before
+
+
+def test_a_path_that_is_none_is_refused(tmp_path, unchecked):
+    with pytest.raises(ValueError, match="checkpoint must be the path of a file, or None, but is 3"):
+        run(checkpoint=3)
+    with pytest.raises(OSError):
+        run(checkpoint=tmp_path)
+
+
+def test_a_call_that_is_refused_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="n_neighbors is 31"):
+        run(jm.KNeighbors(31), checkpoint=tmp_path / "file")
+    assert os.listdir(tmp_path) == []
+
+
+# --- Where a file cannot be written -----------------------------------------------------------------------------
+
+
+def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+    """A limit on the size of files that the first saves keep within, and the later ones not."""
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    whole = run(n_permutations=999, batch_size=100)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, limits[1]))
+    try:
+        with pytest.warns(RuntimeWarning, match="cannot be written: .*File too large.* in memory") as warned:
+            test = run(n_permutations=999, batch_size=100, checkpoint=tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(warned) == 1  # And not at every batch.
+    assert_same(test, whole)
+    assert os.listdir(tmp_path) == ["file"]
+    n_kept = read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"]
+    assert 100 <= n_kept < 1_000
+    assert_same(run(n_permutations=999, batch_size=100, checkpoint=tmp_path / "file"), whole)  # With space again.
+    assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 1_000
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that nobody can write to, not even root."""
+    if os.geteuid():
+        tmp_path.chmod(0o555)
+        yield tmp_path
+        tmp_path.chmod(0o755)
+        return
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("root writes everywhere, and may not mount here")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_a_read_only_folder_loses_nothing(read_only):
+    with pytest.warns(RuntimeWarning, match="file cannot be written: .*goes on in memory") as warned:
+        test = run(checkpoint=read_only / "file")
+    assert len(warned) == 1
+    assert_same(test, run())
+    with pytest.warns(RuntimeWarning, match="cannot be written"):
+        run(checkpoint=read_only / "deeper" / "file")
+
+
+def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    fsync, calls = os.fsync, []
+
+    def failing(number):
+        calls.append(number)
+        if len(calls) in (2, 3):
+            raise OSError(28, "No space left on device")
+        fsync(number)
+
+    monkeypatch.setattr(archives.os, "fsync", failing)
+    with pytest.warns(RuntimeWarning, match="No space left on device") as warned:
+        run(checkpoint=tmp_path / "file")
+    assert len(warned) == 1 and len(calls) == 8
+    assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 30
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_saving_takes_a_fiftieth_of_the_time(tmp_path, monkeypatch):
+    """On a clock on which a batch takes a second, and a save four."""
+    now, saves = [0.0], []
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+
+    def write(path, arrays, header):
+        now[0] += 4
+        saves.append(header["n_labellings"])
+        (tmp_path / "file").write_text(str(len(saves)))
+
+    monkeypatch.setattr(checkpoints, "write_archive", write)
+    file = checkpoints.Checkpoint(tmp_path / "file", {}, ["a"])
+    for n in range(1, 1_000):
+        now[0] += 1
+        file.save(tally.Done(n, {"a": {"paired": np.zeros(n)}}, {}, {}))
+    assert saves == [1, 201, 401, 601, 801]
+    assert file.save(tally.Done(999, {"a": {"paired": np.zeros(999)}}, {}, {}), last=True) and saves[-1] == 999
+
+
+# --- Two at once ------------------------------------------------------------------------------------------------
+
+
+def test_two_runs_on_one_checkpoint_do_not_harm_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    whole, tests = run(n_permutations=199), []
+    options = {"n_permutations": 199, "checkpoint": tmp_path / "file"}
+    threads = [threading.Thread(target=lambda: tests.append(run(**options))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(tests) == 3
+    for test in [*tests, run(**options)]:
+        assert_same(test, whole)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_run_leaves_the_file_to_another_test_that_was_there_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+
+    def metric(scores, labels):
+        return scores[0, 0]
+
+    def finish(value, n_rows):
+        if not (tmp_path / "file").exists():
+            run(key=7, checkpoint=tmp_path / "file")  # While the other computes its first batch.
+        return value
+
+    slow = jm.metrics.Metric("slow", metric, finish)
+    with pytest.warns(RuntimeWarning, match="cannot be written: another test has written to it"):
+        run(metric=slow, checkpoint=tmp_path / "file")
+    run(key=7, checkpoint=tmp_path / "file")  # Is its own still.
+
+
+def test_of_two_runs_the_one_that_is_ahead_keeps_the_file(tmp_path, monkeypatch):
+    run(n_permutations=99, checkpoint=tmp_path / "whole")
+    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    add = tally.Tally.add
+
+    def overtaken(self, start, batch):
+        add(self, start, batch)
+        if start == 4:
+            os.link(tmp_path / "whole", tmp_path / "ahead")
+            os.replace(tmp_path / "ahead", tmp_path / "file")
+
+    monkeypatch.setattr(tally.Tally, "add", overtaken)
+    run(n_permutations=29, checkpoint=tmp_path / "file")
+    assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 100
+
+
+# --- Signals ----------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_finishes_the_batch_saves_and_says_how_to_go_on(tmp_path):
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    calls = []
+
+    def finish(value, n_rows):
+        calls.append(n_rows)
+        if len(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        return value
+
+    metric = jm.metrics.Metric("interrupted", lambda scores, labels: scores[0, 0], finish)
+    try:
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            run(metric=metric, checkpoint=tmp_path / "file")
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert f"11 permutations are in {tmp_path / 'file'}: the same call goes on" in " ".join(interrupt.value.__notes__)
+    assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 12
+    assert_same(run(metric=metric, checkpoint=tmp_path / "file"), run(metric=metric))
+
+
+# Lives of one test, each in a process of its own that is killed at a random moment; saving after every batch, so that
+# many die while they write. A child is forked before JAX starts any thread, which saves it the imports.
+_LIVES = """
+import os, random, signal, sys, time
+import numpy as np, jaxmem as jm
+from jaxmem import checkpoints
+
+checkpoints._WORK_PER_SAVE = 0
+folder, n_kills, seconds, seed = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+moments = random.Random(seed)
+digits = np.load(folder + "/digits.npz")
+
+
+def test(**options):
+    copies = jm.SharedStructure(digits["X_val"])
+    return jm.permutation_test(jm.Ridge(), digits["X"], digits["y"], validation=copies, metric="margin",
+        n_permutations=100_000, batch_size=4, example_scores=True, progress=False, **options)
+
+
+kills = 0
+while kills < n_kills:
+    child = os.fork()
+    if not child:
+        test(checkpoint=folder + "/killed")
+        os._exit(0)
+    while not os.path.exists(folder + "/killed"):  # The first compiles, and lives until it has saved something.
+        time.sleep(0.01)
+    time.sleep(moments.uniform(0, seconds))
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    kills += os.WIFSIGNALED(status)
+print(kills)
+"""
+
+
+def lives(folder, n_kills, seconds):
+    """Kill so many lives of a test, let the next one end after a few more permutations, and compare it."""
+    images, digits = load_digits(return_X_y=True)
+    X, y = images[:100].astype(np.float32), digits[:100]
+    X_val = X + np.random.default_rng(0).normal(size=X.shape).astype(np.float32)
+    np.savez(folder / "digits.npz", X=X, y=y, X_val=X_val)
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    command = [sys.executable, "-W", "ignore", "-c", _LIVES, str(folder), str(n_kills), str(seconds)]
+    seed = random.randrange(2**31)
+    ended = subprocess.run([*command, str(seed)], env=os.environ | cache, capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == [str(n_kills)], (seed, ended.stderr)
+    n_kept = read_archive(folder / "killed", "checkpoint")[1]["n_labellings"]
+    options = {
+        "validation": jm.SharedStructure(X_val), "metric": "margin", "n_permutations": n_kept + 20, "batch_size": 4,
+        "example_scores": True, "progress": False,
+    }  # fmt: skip
+    resumed = jm.permutation_test(jm.Ridge(), X, y, checkpoint=folder / "killed", **options)
+    assert_same(resumed, jm.permutation_test(jm.Ridge(), X, y, **options))
+    return n_kept
+
+
+def test_killed_at_random_moments_a_test_goes_on_to_the_same_null(tmp_path):
+    assert lives(tmp_path, 3, 1.6) > 4
+
+
+@pytest.mark.nightly
+def test_killed_at_fifty_random_moments(tmp_path):
+    assert lives(tmp_path, 50, 1.6) > 4
