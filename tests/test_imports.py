@@ -18,7 +18,7 @@ LEVELS = [
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor"},
+    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics"},
     {FACE},
     {"data", "nets"},
     {"studies"},
