@@ -2,6 +2,7 @@
 
 from jaxmem.classifiers import LDA, Estimator, GaussianNB, KNeighbors, LinearSVM, NearestCentroid, Ridge, Softmax
 from jaxmem.compilation import enable_compilation_cache
+from jaxmem.dynamics import LearningDynamics, epochs_to_accuracy, learning_dynamics, prediction_depth
 from jaxmem.effects import Comparison, compare_memorization, perturbation_area
 from jaxmem.engine import permutation_test
 from jaxmem.examples import example_margins
@@ -26,6 +27,7 @@ __all__ = [
     "Holdout",
     "KFold",
     "KNeighbors",
+    "LearningDynamics",
     "LinearSVM",
     "MemorizationMonitor",
     "MemorizationTest",
@@ -40,8 +42,10 @@ __all__ = [
     "Verdict",
     "compare_memorization",
     "enable_compilation_cache",
+    "epochs_to_accuracy",
     "example_margins",
     "hierarchical_interval",
+    "learning_dynamics",
     "load",
     "memorization_test",
     "memorization_tests",
@@ -49,5 +53,6 @@ __all__ = [
     "permutation_test",
     "permutation_tests",
     "perturbation_area",
+    "prediction_depth",
     "similarities",
 ]

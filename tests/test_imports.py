@@ -19,7 +19,7 @@ LEVELS = [
     {"fits", "rematching", "tally", "batches", "checkpoints"},
     {"scoring"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor"},
+    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics"},
     {FACE},
     {"data", "nets"},
     {"studies"},

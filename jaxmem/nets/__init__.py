@@ -2,6 +2,7 @@
 
 from jaxmem.nets.ensemble import TrainedEnsemble, train_ensemble
 from jaxmem.nets.features import features, layer_names, logits
+from jaxmem.nets.gradients import gini, gradient_coherence, gradient_cosines, gradient_norms, gradients
 from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
 from jaxmem.nets.train import History, TrainConfig, Trained, train
 
@@ -17,6 +18,11 @@ __all__ = [
     "TrainedEnsemble",
     "ViT",
     "features",
+    "gini",
+    "gradient_coherence",
+    "gradient_cosines",
+    "gradient_norms",
+    "gradients",
     "layer_names",
     "logits",
     "network",

@@ -31,7 +31,8 @@ _epoch_keys = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(0, None)))
 
 @dataclass(frozen=True)
 class TrainedEnsemble:
-    """Networks of one structure at the epochs that were kept; `len`, iteration and `member` give them one by one.
+    """Networks of one structure at the epochs that were kept; `len`, iteration and `member` give them one by one,
+    and `at` all of them after an epoch.
 
     Attributes:
         graphdef: the structure of every member.
@@ -48,6 +49,14 @@ class TrainedEnsemble:
 
     def __iter__(self) -> Iterator[Trained]:
         return map(self.member, range(len(self)))
+
+    def at(self, epoch: int) -> list[Any]:
+        """All members after `epoch` epochs, in evaluation mode: fresh modules at every call.
+
+        Raises:
+            ValueError: if that epoch was not kept.
+        """
+        return [member.at(epoch) for member in self]
 
     def member(self, number: int) -> Trained:
         """One network, as `train` returns it; a negative number counts from the end.
