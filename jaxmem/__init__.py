@@ -9,8 +9,24 @@ from jaxmem.family import permutation_tests
 from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarchical_interval
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.monitor import MemorizationMonitor
-from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
-from jaxmem.similarity import pair_similarity, similarities
+from jaxmem.results import (
+    GroupSimilarityTest,
+    MemorizationTest,
+    PermutationTest,
+    PermutationTests,
+    SimilarityTest,
+    SimilarityTests,
+    Verdict,
+    load,
+)
+from jaxmem.similarity import (
+    group_similarity_test,
+    group_similarity_tests,
+    pair_similarity,
+    similarities,
+    similarity_test,
+    similarity_tests,
+)
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -23,6 +39,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "GaussianNB",
+    "GroupSimilarityTest",
     "Holdout",
     "KFold",
     "KNeighbors",
@@ -35,12 +52,16 @@ __all__ = [
     "Resubstitution",
     "Ridge",
     "SharedStructure",
+    "SimilarityTest",
+    "SimilarityTests",
     "Softmax",
     "TailFit",
     "Verdict",
     "compare_memorization",
     "enable_compilation_cache",
     "example_margins",
+    "group_similarity_test",
+    "group_similarity_tests",
     "hierarchical_interval",
     "load",
     "memorization_test",
@@ -50,4 +71,6 @@ __all__ = [
     "permutation_tests",
     "perturbation_area",
     "similarities",
+    "similarity_test",
+    "similarity_tests",
 ]
