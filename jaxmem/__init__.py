@@ -10,8 +10,24 @@ from jaxmem.family import permutation_tests
 from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarchical_interval
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.monitor import MemorizationMonitor
-from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
-from jaxmem.similarity import pair_similarity, similarities
+from jaxmem.results import (
+    GroupSimilarityTest,
+    MemorizationTest,
+    PermutationTest,
+    PermutationTests,
+    SimilarityTest,
+    SimilarityTests,
+    Verdict,
+    load,
+)
+from jaxmem.similarity import (
+    group_similarity_test,
+    group_similarity_tests,
+    pair_similarity,
+    similarities,
+    similarity_test,
+    similarity_tests,
+)
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -24,6 +40,7 @@ __all__ = [
     "Estimate",
     "Estimator",
     "GaussianNB",
+    "GroupSimilarityTest",
     "Holdout",
     "KFold",
     "KNeighbors",
@@ -37,6 +54,8 @@ __all__ = [
     "Resubstitution",
     "Ridge",
     "SharedStructure",
+    "SimilarityTest",
+    "SimilarityTests",
     "Softmax",
     "TailFit",
     "Verdict",
@@ -44,6 +63,8 @@ __all__ = [
     "enable_compilation_cache",
     "epochs_to_accuracy",
     "example_margins",
+    "group_similarity_test",
+    "group_similarity_tests",
     "hierarchical_interval",
     "learning_dynamics",
     "load",
@@ -55,4 +76,6 @@ __all__ = [
     "perturbation_area",
     "prediction_depth",
     "similarities",
+    "similarity_test",
+    "similarity_tests",
 ]

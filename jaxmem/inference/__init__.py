@@ -3,8 +3,10 @@
 from jaxmem.inference.intervals import (
     Estimate,
     confidence_interval,
+    difference_of_pairs,
     hierarchical_interval,
     of_means,
+    of_pairs,
     quantile_interval,
 )
 from jaxmem.inference.multiple import (
@@ -13,6 +15,7 @@ from jaxmem.inference.multiple import (
     SEPARATE,
     adjusted,
     check_reachable,
+    family_pvalues,
     family_statistics,
     single_step,
     step_down,
@@ -37,10 +40,13 @@ __all__ = [
     "check_level",
     "check_reachable",
     "confidence_interval",
+    "difference_of_pairs",
+    "family_pvalues",
     "family_statistics",
     "hierarchical_interval",
     "mid_pvalue",
     "of_means",
+    "of_pairs",
     "pvalue",
     "quantile_interval",
     "single_step",

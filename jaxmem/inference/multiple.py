@@ -15,7 +15,7 @@ import math
 import numpy as np
 from jaxtyping import Float
 
-from jaxmem.inference.pvalues import ALTERNATIVES, check_level, tolerance
+from jaxmem.inference.pvalues import ALTERNATIVES, check_level, pvalue, tolerance
 from jaxmem.inputs import one_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "SEPARATE",
     "adjusted",
     "check_reachable",
+    "family_pvalues",
     "family_statistics",
     "single_step",
     "step_down",
@@ -152,6 +153,33 @@ def step_down(
     descending = ascending[::-1]
     pvalues[descending] = np.maximum.accumulate(pvalues[descending])
     return pvalues
+
+
+def family_pvalues(
+    scores: Float[np.ndarray, "tests labellings"], alternative: str, correction: str, *, rounding: float = 0.0
+) -> tuple[Float[np.ndarray, " tests"], Float[np.ndarray, " tests"]]:
+    """p-values of every test on its own, and adjusted; for a family whose scores fit into memory.
+
+    Args:
+        scores: of every test under the permutations 0 .. B, the observed labelling first. For maxT they are
+            studentised: the test whose null spreads widest must not decide for all.
+        alternative, correction, rounding: as for `family_statistics` and `pvalue`.
+
+    Raises:
+        ValueError: an unknown correction or alternative, or NaN.
+    """
+    one_of(correction, CORRECTIONS, "correction")
+    separate = np.array([pvalue(float(row[0]), row[1:], alternative, rounding=rounding) for row in scores])
+    if correction not in JOINT:
+        return separate, adjusted(separate, correction)
+    studentize = correction.startswith("maxT")
+    statistics = family_statistics(scores, alternative, correction, studentize=studentize, rounding=rounding)
+    if correction == "maxT-stepdown":
+        joint = step_down(statistics, rounding=rounding)
+    else:
+        joint = single_step(statistics[:, 0], statistics.max(axis=0), correction, rounding=rounding)
+    # Where two-sided p-values count the smaller tail, the larger of the two is meant.
+    return separate, np.maximum(joint, separate)
 
 
 def check_reachable(correction: str, n_tests: int, n_permutations: int, alternative: str, alpha: float) -> None:

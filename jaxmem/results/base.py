@@ -12,13 +12,29 @@ from jaxtyping import Array, Integer, Key
 from jaxmem.archives import write_archive
 from jaxmem.permutations import Stream, plan
 
-__all__ = ["DIAGNOSTIC", "FORMAT", "Result", "as_saved", "key_fields"]
+__all__ = ["DIAGNOSTIC", "FORMAT", "Result", "Saved", "as_saved", "key_fields"]
 
 FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Result:
+class Saved:
+    """A record of arrays and plain values that is written to one file; `jaxmem.load` reads it back."""
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the result to `path` as an .npz archive; all of it or nothing."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "up_to"}
+        diagnostics = values.pop("diagnostics", {})
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        arrays |= {DIAGNOSTIC + name: value for name, value in diagnostics.items()}
+        rest = {name: value for name, value in values.items() if name not in arrays}
+        if (rule := rest.get("stopping")) is not None:
+            rest["stopping"] = {"rule": type(rule).__name__, **asdict(rule)}
+        write_archive(path, arrays, {"jaxmem": FORMAT, "type": type(self).__name__, **rest})
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Result(Saved):
     """What every result knows of how it came about.
 
     Attributes:
@@ -56,17 +72,6 @@ class Result:
         key = jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_impl)
         stream, _, _ = plan(key, self.y, scheme=self.scheme, blocks=self.blocks, n_permutations=self.n_permutations)
         return self.classes[np.asarray(_labels(stream, jnp.asarray(self.y), index))]
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the result to `path` as an .npz archive; all of it or nothing."""
-        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "up_to"}
-        diagnostics = values.pop("diagnostics")
-        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        arrays |= {DIAGNOSTIC + name: value for name, value in diagnostics.items()}
-        rest = {name: value for name, value in values.items() if name not in arrays}
-        if (rule := rest.get("stopping")) is not None:
-            rest["stopping"] = {"rule": type(rule).__name__, **asdict(rule)}
-        write_archive(path, arrays, {"jaxmem": FORMAT, "type": type(self).__name__, **rest})
 
 
 @jax.jit

@@ -8,8 +8,18 @@ from jaxmem.inference import BesagClifford, Betting
 from jaxmem.results.base import DIAGNOSTIC, FORMAT
 from jaxmem.results.memorization import MemorizationTest
 from jaxmem.results.permutation import PermutationTest, PermutationTests
+from jaxmem.results.similarity import GroupSimilarityTest, SimilarityTest, SimilarityTests
 
 __all__ = ["load"]
+
+_TYPES = (
+    PermutationTest,
+    PermutationTests,
+    MemorizationTest,
+    SimilarityTest,
+    GroupSimilarityTest,
+    SimilarityTests,
+)
 
 
 def load(path: str | os.PathLike) -> Any:
@@ -18,7 +28,7 @@ def load(path: str | os.PathLike) -> Any:
     Raises:
         ValueError: not such a file, or one of a newer version of jaxmem.
     """
-    types = {kind.__name__: kind for kind in (PermutationTest, PermutationTests, MemorizationTest)}
+    types = {kind.__name__: kind for kind in _TYPES}
     what = "result that jaxmem saved"
     arrays, header = read_archive(path, what)
     try:
@@ -29,8 +39,10 @@ def load(path: str | os.PathLike) -> Any:
                 rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
                 header["stopping"] = rules[rule.pop("rule")](**rule)
             names = [name for name in arrays if name.startswith(DIAGNOSTIC)]
-            diagnostics = {name.removeprefix(DIAGNOSTIC): arrays.pop(name) for name in names}
-            return kind(**arrays, **header, diagnostics=diagnostics)
+            values: dict[str, Any] = arrays | header
+            if names:
+                values["diagnostics"] = {name.removeprefix(DIAGNOSTIC): values.pop(name) for name in names}
+            return kind(**values)
     except Exception as error:
         raise ValueError(f"{path} is no {what}: {error!r}.") from error
     raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")

@@ -9,6 +9,8 @@ from jaxmem.similarity.base import INVARIANCES, Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
 from jaxmem.similarity.functions import Agreement, ErrorOverlap, JensenShannon, Kappa
+from jaxmem.similarity.groups import group_similarity_test, group_similarity_tests
+from jaxmem.similarity.matching import similarity_test, similarity_tests
 from jaxmem.similarity.measures import MEASURES, measure_by_name
 from jaxmem.similarity.neighbors import NeighborOverlap
 from jaxmem.similarity.pairs import pair_similarity, similarities
@@ -33,7 +35,11 @@ __all__ = [
     "Measure",
     "NeighborOverlap",
     "Procrustes",
+    "group_similarity_test",
+    "group_similarity_tests",
     "measure_by_name",
     "pair_similarity",
     "similarities",
+    "similarity_test",
+    "similarity_tests",
 ]
