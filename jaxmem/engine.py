@@ -4,7 +4,7 @@ The scores of all permutations come from `jaxmem.scoring`; here they become a te
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ def permutation_test(
     precision: str = "float32",
     example_scores: bool = False,
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTest:
     """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
@@ -69,6 +70,8 @@ def permutation_test(
         example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
         checkpoint: a file that what is done goes to now and then, for 2% of the time at most. Killed or interrupted,
             the same call goes on from there to the same null; so does one for more permutations. The file stays.
+        devices: JAX devices that share the permutations out among them; None: all that this process has, or the one
+            that `jax.default_device` names. A batch is that of all of them together.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:
@@ -112,6 +115,7 @@ def permutation_test(
             batch_size=batch_size,
             precision=precision,
             checkpoint=checkpoint,
+            devices=devices,
             examples=example_scores,
             progress=progress,
             enough=None if course is None else lambda scores: course.enough(scores["validation"]),

@@ -497,9 +497,9 @@ def lives(folder, n_kills, seconds):
 
 
 def test_killed_at_random_moments_a_test_goes_on_to_the_same_null(tmp_path):
-    assert lives(tmp_path, 3, 1.6) > 4
+    assert lives(tmp_path, 3, 1.4) > 4
 
 
 @pytest.mark.nightly
 def test_killed_at_fifty_random_moments(tmp_path):
-    assert lives(tmp_path, 50, 1.6) > 4
+    assert lives(tmp_path, 50, 1.4) > 4
