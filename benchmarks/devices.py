@@ -32,7 +32,7 @@ print(json.dumps(found))
 """
 
 
-def strong_scaling(n: int = 4_000, d: int = 256, B: int = 1_000, rounds: int = 5) -> dict[str, Any]:
+def strong_scaling(n: int = 4_000, d: int = 128, B: int = 1_000, rounds: int = 3) -> dict[str, Any]:
     """Seconds of one and of k devices in turn, their ratio, and the largest difference between their nulls."""
     feigned = jax.default_backend() == "cpu"
     most = 8 if feigned else len(jax.devices())
