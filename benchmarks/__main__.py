@@ -6,7 +6,20 @@ On a GPU or TPU the same commands run as they are. Figures go to `benchmarks/res
 import argparse
 import json
 
-from benchmarks import calibration, ensembles, floor, label_noise, memory, monitor, peers, scaling, start, studies
+from benchmarks import (
+    calibration,
+    checkpoints,
+    devices,
+    ensembles,
+    floor,
+    label_noise,
+    memory,
+    monitor,
+    peers,
+    scaling,
+    start,
+    studies,
+)
 from benchmarks.measure import record, rounded
 
 BENCHMARKS = {
@@ -16,6 +29,8 @@ BENCHMARKS = {
     "peers": peers.against_scikit_learn,
     "scaling": scaling.exponents,
     "memory": memory.peaks,
+    "devices": devices.strong_scaling,
+    "checkpoints": checkpoints.overhead,
     "monitor": monitor.beside_an_epoch,
     "ensembles": ensembles.against_single_runs,
     "start": start.first_result,

@@ -1,8 +1,9 @@
 """Files of arrays that are written whole or not at all, and read without running any code in them.
 
-An archive is NumPy's .npz, a zip file whose members carry checksums, with a header of JSON in it. It is written under a
-name of its own, flushed to the disk and renamed: whoever reads it, whenever the writer was killed, and however many
-write at once, finds one whole file, the last that was finished. Nothing in it is pickled.
+An archive is NumPy's .npz, a zip file whose members carry checksums, with a header of JSON in it that names them all,
+for a zip file may lose a member without a trace. It is written under a name of its own, flushed to the disk and
+renamed: whoever reads it, whenever the writer was killed, and however many write at once, finds one whole file, the
+last that was finished. Nothing in it is pickled.
 """
 
 import json
@@ -16,7 +17,7 @@ import numpy as np
 
 __all__ = ["read_archive", "write_archive"]
 
-_HEADER = "__jaxmem__"
+_HEADER, _MEMBERS = "__jaxmem__", "members"
 
 
 def write_archive(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
@@ -27,12 +28,13 @@ def write_archive(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], hea
         ValueError: an array of objects.
     """
     path = Path(path)
+    text = np.array(json.dumps({**header, _MEMBERS: sorted(arrays)}))
     # Under a name that no other writer has, not even one on another machine; opened plainly, for a file as readable as
     # any other.
     workshop = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         with open(workshop, "xb") as file:
-            np.savez(file, allow_pickle=False, **{_HEADER: np.array(json.dumps(header))}, **arrays)  # pyright: ignore[reportArgumentType]
+            np.savez(file, allow_pickle=False, **{_HEADER: text}, **arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
         workshop.replace(path)
@@ -58,7 +60,10 @@ def read_archive(path: str | os.PathLike, what: str) -> tuple[dict[str, np.ndarr
                 arrays = dict(archive)
             header = json.loads(str(arrays.pop(_HEADER)))
             if not (isinstance(header, dict) and all(isinstance(array, np.ndarray) for array in arrays.values())):
-                raise ValueError("its members are not what they should be")
+                raise ValueError("its members are no arrays")
+            # The first results were saved without.
+            if header.pop(_MEMBERS, sorted(arrays)) != sorted(arrays):
+                raise ValueError("it has not all of its members, or more")
         except Exception as error:  # Damage may surface anywhere below, as any exception.
             raise ValueError(f"{path} is no {what}: {error!r}.") from error
     return arrays, header

@@ -34,8 +34,8 @@ __all__ = ["Checkpoint", "fingerprint"]
 
 FORMAT = 1
 
-# Between two saves a test works so many times as long as the last one took: saving takes 2% of the time at most.
-_WORK_PER_SAVE = 50
+# Between two saves a test works so many times as long as the last one took: saving takes 1% of the time.
+_WORK_PER_SAVE = 100
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:

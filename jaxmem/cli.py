@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -147,8 +148,16 @@ def _fields(config: Any) -> Iterator[str]:
             yield from _fields(value)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which clusters send a moment before they kill: an end like Ctrl-C."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0 when done, 1 for a mistake in what was asked, 130 when interrupted."""
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 when done, 1 for a mistake in what was asked, 130 when interrupted, 143 when terminated.
+    """
     try:
         app.cli(
             prog="jaxmem",
@@ -159,21 +168,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"jaxmem: {_in_options(str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("\njaxmem: interrupted; the same command goes on where it was.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, _Terminated)
+        how = "terminated" if terminated else "interrupted"
+        print(f"\njaxmem: {how}; the same command goes on where it was.", file=sys.stderr)
+        return _TERMINATED if terminated else _INTERRUPTED
     return 0
 
 
+# By the custom of shells: 128 and the number of the signal.
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
 def program() -> None:
-    """`main` as a program of its own.
+    """`main` as a program of its own, which takes SIGTERM as it takes Ctrl-C; a library must leave signals alone.
 
     An interrupt may find XLA in the middle of a computation, in threads that nothing can stop, and an interpreter that
     shuts down beneath them crashes now and then. All files are closed by then, so the process just ends.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     code = main()
-    if code == 130:
+    if code in (_INTERRUPTED, _TERMINATED):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated

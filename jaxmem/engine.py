@@ -4,7 +4,7 @@ The scores of all permutations come from `jaxmem.scoring`; here they become a te
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,7 @@ def permutation_test(
     precision: str = "float32",
     example_scores: bool = False,
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTest:
     """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
@@ -63,12 +64,14 @@ def permutation_test(
         stopping: `jm.BesagClifford(10)` or `jm.Betting(alpha)`: stop before B where the test is decided. Only for one
             score, not for a tuple of hyperparameters. An enumeration of all labellings is never stopped.
         key: a seed or a JAX key. Permutation b depends on it and on b, on nothing else.
-        batch_size: permutations at once; None: chosen from the shapes.
+        batch_size: permutations at once; None: chosen from the shapes. Halved where memory does not hold as many.
         precision: "float32", "tf32" or "bfloat16", of the matrix products that depend on labels, on accelerators that
             have them. The test is exact at any: the observed score comes out of the same kernel as the null.
         example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
-        checkpoint: a file that what is done goes to now and then, for 2% of the time at most. Killed or interrupted,
-            the same call goes on from there to the same null; so does one for more permutations. The file stays.
+        checkpoint: a file that what is done goes to now and then, for 1% of the time. Killed or interrupted, the same
+            call goes on from there to the same null; so does one for more permutations. The file stays.
+        devices: JAX devices that share the permutations out among them; None: all that this process has, or the one
+            that `jax.default_device` names. A batch is that of all of them together, as many for each.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:
@@ -112,6 +115,7 @@ def permutation_test(
             batch_size=batch_size,
             precision=precision,
             checkpoint=checkpoint,
+            devices=devices,
             examples=example_scores,
             progress=progress,
             enough=None if course is None else lambda scores: course.enough(scores["validation"]),

@@ -5,7 +5,7 @@ family under permutation b is one draw from the joint null of all of them: Westf
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def permutation_tests(
     precision: str = "float32",
     keep_null: bool = True,
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTests:
     """Run a family of permutation tests on the same labels and the same permutations, and adjust their p-values.
@@ -66,7 +67,7 @@ def permutation_tests(
         studentize: give every test the same mean and standard deviation before comparing them ("maxT" only). Without,
             a test whose null spreads widest decides for all.
         alpha: the level that `rejected` is about. A family in which nothing could be rejected at it is refused.
-        scheme, blocks, metric, alternative, n_permutations, key, batch_size, precision, progress: as in
+        scheme, blocks, metric, alternative, n_permutations, key, batch_size, precision, devices, progress: as in
             `permutation_test`.
         keep_null: keep the scores of all tests under all permutations, which take 8 bytes times tests times B. Without,
             only their maxima, means and standard deviations are kept, and memory does not grow with the family (but
@@ -98,6 +99,7 @@ def permutation_tests(
         "key": key,
         "batch_size": batch_size,
         "precision": precision,
+        "devices": devices,
         "progress": progress,
     }
     rounding = max(rounding_of(metric, X.dtype) for X, _ in features)

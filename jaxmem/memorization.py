@@ -22,7 +22,7 @@ ours.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,7 @@ def memorization_test(
     key: Any = 0,
     batch_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
     """Tell learning from memorization in features, on a shared structure validation set.
@@ -63,6 +64,7 @@ def memorization_test(
         key: a seed or a JAX key; permutation b depends on it and on b alone.
         batch_size: permutations at once; None: chosen from the shapes.
         checkpoint: a file from which the same call goes on when it was killed; see `jm.permutation_test`.
+        devices: that share the permutations out among them; None: all.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Raises:
@@ -78,6 +80,7 @@ def memorization_test(
         key=key,
         batch_size=batch_size,
         checkpoint=checkpoint,
+        devices=devices,
         progress=progress,
     )["validation"]
 
@@ -93,6 +96,7 @@ def memorization_tests(
     key: Any = 0,
     batch_size: int | None = None,
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:
     """`memorization_test` on several shared structure validation sets of the same rows, which share every fit.
@@ -126,6 +130,7 @@ def memorization_tests(
         key=key,
         batch_size=batch_size,
         checkpoint=checkpoint,
+        devices=devices,
         progress=progress,
         broken=True,
         examples=True,

@@ -15,11 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.profiler import TraceAnnotation
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Integer, Key
 
 from jaxmem.batches import in_batches
 from jaxmem.checkpoints import Checkpoint, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
+from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
@@ -92,6 +95,7 @@ def score_permutations(
     batch_size: int | None = None,
     precision: str = "float32",
     checkpoint: str | os.PathLike | None = None,
+    devices: Sequence[Any] | None = None,
     progress: bool = True,
     broken: bool = False,
     examples: bool = False,
@@ -120,6 +124,9 @@ def score_permutations(
     if not validations:
         raise ValueError("validations is empty: name at least one set of rows to score.")
     check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
+    mesh = mesh_of(devices)
+    if not isinstance(classifier, Classifier):
+        mesh = None  # Refitted on the host, whatever devices there are.
     parts = {name: _parts(design, X, labels, examples) for name, design in validations.items()}
     tally = Tally(B + 1, None if exact else done)  # Every labelling once: in another order than at random.
     file = None
@@ -133,7 +140,7 @@ def score_permutations(
             permutations=(key, scheme, None if blocks is None else np.unique(blocks, return_inverse=True)[1], exact),
             kinds=(broken, examples),
             precision=precision,
-            device=jax.devices()[0].device_kind,
+            device=(X.devices().pop() if mesh is None else mesh.devices.flat[0]).device_kind,
         )
         file = Checkpoint(checkpoint, run, list(parts))
         kept = file.load(B + 1)
@@ -146,20 +153,27 @@ def score_permutations(
     ended = tally.done.n_labellings > 0 and (is_enough(tally.done.scores) or tally.done.n_labellings > B)
     rematched: dict[Any, np.ndarray] = {}
     if broken or not ended:
-        fits = _fits(classifier, metric, X, n_classes, parts, examples)
-        size = batch_size or _batch_size(len(codes), max(fit.bytes_per_labelling(codes) for fit in fits), B + 1)
+        with TraceAnnotation("jaxmem: prepare"):
+            fits = _fits(classifier, metric, X, n_classes, parts, examples, mesh)
+        # Every device has as many permutations of a batch as the others.
+        k = n_devices(mesh)
+        fit_bytes = max(fit.bytes_per_labelling(codes) for fit in fits)
+        size = k * (-(-batch_size // k) if batch_size else _batch_size(len(codes), fit_bytes, -(-(B + 1) // k)))
+        streams, codes = on_all(((paired_stream, broken_stream), codes), mesh)
         n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
         views = {name: {view: n for view, n in n_rows.items() if view[0] == name} for name in parts}
 
         def launch(start: int, size: int) -> Totals:
-            paired = _draw(paired_stream, codes, start, size=size)
-            others = None if broken_stream is None else _draw(broken_stream, codes, start, size=size)
+            with TraceAnnotation("jaxmem: draw"):
+                paired, others = (None if s is None else _draw(s, codes, start, size, mesh) for s in streams)
             # Neither the observed labelling counts towards `recovered`, nor those past the last.
             indices = np.arange(start, start + size)
-            return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
+            with TraceAnnotation("jaxmem: fit and score"):
+                return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
 
         def take(start: int, totals: Totals) -> bool:
-            batch = _finished(metric, jax.device_get(totals), views, at_most=B + 1 - start)
+            with TraceAnnotation("jaxmem: finish"):
+                batch = _finished(metric, jax.device_get(totals), views, at_most=B + 1 - start)
             tally.add(start, batch)
             if file is not None:
                 file.save(tally.done)
@@ -169,9 +183,9 @@ def score_permutations(
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
                     first = tally.done.n_labellings
-                    size = in_batches(launch, take, first=first, total=B + 1, size=size, progress=progress)
+                    size = in_batches(launch, take, first=first, total=B + 1, size=size, multiple=k, progress=progress)
             if broken:
-                rematched = _rematched(fits, paired_stream, codes, key, n_labellings=B, batch_size=size)
+                rematched = _rematched(fits, streams[0], codes, key, n_labellings=B, batch_size=size)
     done = tally.done
     _warn_of_divergence(done.diagnostics)
     scored = {
@@ -212,7 +226,7 @@ def _finished(metric: Metric, totals: Totals, views: Mapping[Any, Mapping[Any, i
         scores[name] = {kind: np.mean([part[kind] for part in parts], axis=0) for kind in parts[0]}
         counts = [totals.recovered[view] for view in n_rows if view in totals.recovered]
         if counts:
-            recovered[name] = np.concatenate(counts)
+            recovered[name] = np.concatenate(counts, axis=1).sum(axis=0, dtype=np.int64)
     diagnostics = {name: np.asarray(values)[:at_most] for name, values in totals.diagnostics.items()}
     return Done(len(next(iter(scores.values()))["paired"]), scores, recovered, diagnostics)
 
@@ -245,20 +259,21 @@ def _fits(
     n_classes: int,
     parts: Mapping[Any, list[Part] | KFold],
     examples: bool,
+    mesh: Mesh | None,
 ) -> list[Fit]:
     """The fits that the designs ask for; parts with the same rows to fit share one."""
     on_host = not isinstance(classifier, Classifier)
+    prepared: Any = HostFit if on_host else partial(PreparedFit, mesh=mesh)
+    refolded: Any = HostRefoldedFit if on_host else partial(RefoldedFit, mesh=mesh)
     fits, shared = [], {}
     for name, design in parts.items():
         if isinstance(design, KFold):
-            kind: Any = HostRefoldedFit if on_host else RefoldedFit
-            fits.append(kind(classifier, metric, X, n_classes, name, design))
+            fits.append(refolded(classifier, metric, X, n_classes, name, design))
             continue
         for number, part in enumerate(design):
             rows = None if part.train is None else part.train.tobytes()
             shared.setdefault(rows, {})[name, number] = part
-    kind: Any = HostFit if on_host else PreparedFit
-    return fits + [kind(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
+    return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
 
 
 def _rematched(
@@ -268,7 +283,7 @@ def _rematched(
     total: dict[Any, np.ndarray] = {}
     n_labellings = min(n_labellings, REMATCHED_LABELLINGS)
     for start in range(1, n_labellings + 1, batch_size):
-        some = _draw(stream, codes, start, size=batch_size)[: n_labellings + 1 - start]
+        some = _draw(stream, codes, start, batch_size, None)[: n_labellings + 1 - start]
         for fit in fits:
             assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
             for (name, _), counts in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
@@ -295,10 +310,18 @@ def _batch_size(n: int, fit_bytes: int, total: int) -> int:
     return -(-total // n_batches)
 
 
-@partial(jax.jit, static_argnames="size")
-def _draw(stream: Stream, y: Integer[Array, " n"], first: Any, size: int) -> Integer[Array, "size n"]:
+@partial(jax.jit, static_argnames=("size", "mesh"))
+def _draw(
+    stream: Stream, y: Integer[Array, " n"], first: Any, size: int, mesh: Mesh | None
+) -> Integer[Array, "size n"]:
     """Labels of permutations `first .. first + size - 1`."""
-    return jax.vmap(lambda index: stream.labels(y, index))(first + jnp.arange(size))
+
+    @jax.named_scope("draw")
+    def draw(whole: tuple[Stream, Array], indices: Int[Array, " part"]) -> Integer[Array, "part n"]:
+        stream, y = whole
+        return jax.vmap(lambda index: stream.labels(y, index))(indices)
+
+    return shared_out(draw, mesh, (stream, y), first + jnp.arange(size))
 
 
 def _merged(totals: list[Totals]) -> Totals:

@@ -65,6 +65,19 @@ def test_what_is_no_archive_is_refused(tmp_path):
         read_archive(tmp_path / "nowhere", "archive")
 
 
+def test_a_member_that_was_lost_is_missed(tmp_path):
+    write_archive(tmp_path / "file", ARRAYS, HEADER)
+    for change in ("lost", "added"):
+        with zipfile.ZipFile(tmp_path / "file") as archive, zipfile.ZipFile(tmp_path / change, "w") as other:
+            for name in archive.namelist():
+                if not (change == "lost" and name == "names.npy"):
+                    other.writestr(name, archive.read(name))
+            if change == "added":
+                other.writestr("more.npy", archive.read("names.npy"))
+        with pytest.raises(ValueError, match=f"{change} is no archive.*not all of its members, or more"):
+            read_archive(tmp_path / change, "archive")
+
+
 def test_objects_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         write_archive(tmp_path / "file", {"a": np.array([print], object)}, {})

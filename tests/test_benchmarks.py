@@ -5,7 +5,19 @@ import math
 
 import pytest
 
-from benchmarks import ensembles, floor, label_noise, measure, memory, monitor, peers, scaling, studies
+from benchmarks import (
+    checkpoints,
+    devices,
+    ensembles,
+    floor,
+    label_noise,
+    measure,
+    memory,
+    monitor,
+    peers,
+    scaling,
+    studies,
+)
 from jaxmem.studies import Tests, Training
 
 
@@ -44,6 +56,19 @@ def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
     (figures,) = memory.peaks().values()
     assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
+
+
+@pytest.mark.nightly
+def test_devices_on_small_sizes():
+    figures = devices.strong_scaling(n=60, d=4, B=20, rounds=1)
+    assert list(figures) == ["1 devices", "2 devices", "4 devices", "8 devices"]
+    assert all(of["1 nearest neighbour"]["largest_difference_of_scores"] == 0 for of in figures.values())
+
+
+def test_checkpoints_of_a_small_size():
+    figures = checkpoints.overhead(sizes=((60, 4, 40),), rounds=1)
+    (of,) = figures.values()
+    assert of["saves"] >= 1 and 0 < of["share_of_saving"] < 1 and 0 < of["share_of_reading_features"] < 1
 
 
 @pytest.mark.nightly

@@ -342,7 +342,7 @@ def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_saving_takes_a_fiftieth_of_the_time(tmp_path, monkeypatch):
+def test_saving_takes_a_hundredth_of_the_time(tmp_path, monkeypatch):
     """On a clock on which a batch takes a second, and a save four."""
     now, saves = [0.0], []
     monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
@@ -357,7 +357,7 @@ def test_saving_takes_a_fiftieth_of_the_time(tmp_path, monkeypatch):
     for n in range(1, 1_000):
         now[0] += 1
         file.save(tally.Done(n, {"a": {"paired": np.zeros(n)}}, {}, {}))
-    assert saves == [1, 201, 401, 601, 801]
+    assert saves == [1, 401, 801]
     assert file.save(tally.Done(999, {"a": {"paired": np.zeros(999)}}, {}, {}), last=True) and saves[-1] == 999
 
 
@@ -497,9 +497,9 @@ def lives(folder, n_kills, seconds):
 
 
 def test_killed_at_random_moments_a_test_goes_on_to_the_same_null(tmp_path):
-    assert lives(tmp_path, 3, 1.6) > 4
+    assert lives(tmp_path, 3, 1.4) > 4
 
 
 @pytest.mark.nightly
 def test_killed_at_fifty_random_moments(tmp_path):
-    assert lives(tmp_path, 50, 1.6) > 4
+    assert lives(tmp_path, 50, 1.4) > 4

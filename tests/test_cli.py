@@ -82,8 +82,8 @@ def test_an_option_that_a_study_varies_is_refused(capsys, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seconds", [4, 9])
-def test_an_interrupted_run_can_go_on(seconds, tmp_path):
+@pytest.mark.parametrize(("sent", "seconds", "code"), [(signal.SIGINT, 4, 130), (signal.SIGTERM, 9, 143)])
+def test_an_interrupted_run_can_go_on(sent, seconds, code, tmp_path):
     load("digits")  # Prepared beforehand: third parties make errors of their own of an interrupt.
     output = tmp_path / "out"
     # `python -m jaxmem`, but for Ctrl-C, which a shell's background job, `pytest &`, ignores and hands down.
@@ -95,11 +95,11 @@ def test_an_interrupted_run_can_go_on(seconds, tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ))
     try:
         time.sleep(seconds)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, errors = process.communicate(timeout=120)
     finally:
         process.kill()
-    assert process.returncode == 130, errors.decode()
+    assert process.returncode == code, errors.decode()
     assert b"the same command goes on" in errors
     assert not output.exists()
     assert {path.name for path in tmp_path.iterdir()} <= {".out-unfinished"}

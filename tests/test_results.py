@@ -262,3 +262,33 @@ def test_results_keep_a_key_of_the_old_kind():
     np.testing.assert_array_equal(
         old.labels(2), y[np.asarray(shuffles(jax.random.key(4), 30).permutation(jnp.int32(2)))]
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"statistic": "0.5"},
+        {"n_permutations": 19.0},
+        {"n_permutations": True},
+        {"exact": None},
+        {"classifier": ["Ridge"]},
+        {"y": np.zeros((3, 2), int)},
+        {"y": np.zeros(30)},
+        {"null_distribution": np.array(["x"] * 19)},
+        {"pvalue": np.zeros((2, 2))},
+    ],
+    ids=str,
+)
+def test_fields_of_another_type_or_shape_are_refused(change, permuted, tmp_path, unchecked):
+    permuted.save(tmp_path / "whole.npz")
+    with np.load(tmp_path / "whole.npz") as archive:
+        arrays = dict(archive)
+    header = json.loads(str(arrays.pop("__jaxmem__")))
+    (name,) = change
+    header.pop("members")
+    header.pop(name, None)
+    arrays.pop(name, None)
+    is_array = isinstance(change[name], np.ndarray)
+    write(tmp_path / "other.npz", header | ({} if is_array else change), **arrays, **(change if is_array else {}))
+    with pytest.raises(ValueError, match=f"other.npz is no result that jaxmem saved.*{name} is "):
+        jm.load(tmp_path / "other.npz")

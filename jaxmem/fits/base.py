@@ -20,12 +20,13 @@ class Totals(NamedTuple):
 
     Attributes:
         metric: by view, by kind of labels ("paired", "broken"), the metric's totals; every leaf has the batch in front.
-        recovered: by view, how many of the counted labellings predicted a row's label; shape (m,), where asked.
+        recovered: by view, how many of a device's counted labellings predicted a row's label; shape (devices, m), where
+            asked.
         diagnostics: by name, what the classifier says of each of its fits, shape (batch,).
     """
 
     metric: dict[Any, dict[str, Any]]
-    recovered: dict[Any, Int[Array, " m"]]
+    recovered: dict[Any, Int[Array, "devices m"]]
     diagnostics: dict[str, Array]
 
 

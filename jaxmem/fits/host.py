@@ -50,7 +50,7 @@ class HostFit(OfParts):
             targets = targets_by_kind(part.source, part.own, labels, others)
             totals[view] = {kind: _total(self._metric, stacked, target) for kind, target in targets.items()}
             if self._examples and part.own is None:
-                recovered[view] = _recovered(stacked, targets["paired"], counted)
+                recovered[view] = _recovered(stacked, targets["paired"], counted)[None]
         return Totals(totals, recovered, {})
 
     def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:

@@ -8,10 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier
+from jaxmem.devices import on_all, shared_out
 from jaxmem.fits.base import OfParts, Totals, measured, targets_by_kind
 from jaxmem.metrics import Metric, correct, predictions
 from jaxmem.validation import Part
@@ -41,18 +43,21 @@ class PreparedFit(OfParts):
         parts: Mapping[Any, Part],
         *,
         examples: bool = False,
+        mesh: Mesh | None = None,
     ) -> None:
         super().__init__(classifier, metric, X, n_classes, parts, examples=examples)
-        self._state = _prepare(classifier, self._X, n_classes=n_classes)
+        self._mesh = mesh
+        state = _prepare(classifier, self._X, n_classes=n_classes)
         del self._X  # A copy, where only some rows are fitted; the state has what it needs of them.
-        self._views = {
+        views = {
             view: View(
-                _rows(classifier, self._state, part.rows),
+                _rows(classifier, state, part.rows),
                 None if part.source is None else jnp.asarray(part.source),
                 part.own,
             )
             for view, part in parts.items()
         }
+        self._state, self._views = on_all((state, views), mesh)
 
     def __call__(
         self,
@@ -62,8 +67,8 @@ class PreparedFit(OfParts):
     ) -> Totals:
         """Fit and score a batch of labellings."""
         train = None if self._train is None else jnp.asarray(self._train)
-        static = self._classifier, self._metric
-        return _batch(*static, self._state, self._views, train, labels, others, counted, examples=self._examples)
+        static = self._classifier, self._metric, self._examples, self._mesh
+        return _batch(*static, (self._state, self._views, train), (labels, others, counted))
 
     def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
         """Predicted classes of copies, by view."""
@@ -86,30 +91,34 @@ class PreparedFit(OfParts):
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="n_classes")
+@jax.named_scope("prepare")
 def _prepare(classifier: Classifier, X: Array, n_classes: int) -> Any:
     return classifier.prepare(X, n_classes)
 
 
 @partial(jax.jit, static_argnums=0)
+@jax.named_scope("prepare")
 def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
     return classifier.rows(state, X_val)
 
 
-@partial(jax.jit, static_argnums=(0, 1), static_argnames="examples")
-def _batch(
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _batch(classifier: Classifier, metric: Metric, examples: bool, mesh: Mesh | None, whole: Any, split: Any) -> Totals:
+    return shared_out(partial(_totals, classifier, metric, examples), mesh, whole, split)
+
+
+def _totals(
     classifier: Classifier,
     metric: Metric,
-    state: Any,
-    views: dict[Any, View],
-    train: Int[Array, " k"] | None,
-    labels: Integer[Array, "size n"],
-    others: Integer[Array, "size n"] | None,
-    counted: Bool[Array, " size"],
-    *,
     examples: bool,
+    whole: tuple[Any, dict[Any, View], Int[Array, " k"] | None],
+    split: tuple[Integer[Array, "size n"], Integer[Array, "size n"] | None, Bool[Array, " size"]],
 ) -> Totals:
-    params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
+    (state, views, train), (labels, others, counted) = whole, split
+    with jax.named_scope("fit"):
+        params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
 
+    @jax.named_scope("score")
     def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
         # Rows first, so that a block of rows takes its labels along.
         targets = {kind: target.T for kind, target in targets_by_kind(view.source, view.own, labels, others).items()}
@@ -133,7 +142,7 @@ def _batch(
     diagnose = getattr(classifier, "diagnostics", None)
     return Totals(
         {name: totals for name, (totals, _) in scored.items()},
-        {name: recovered for name, (_, recovered) in scored.items() if recovered is not None},
+        {name: recovered[None] for name, (_, recovered) in scored.items() if recovered is not None},
         jax.vmap(diagnose)(params) if diagnose else {},
     )
 

@@ -6,9 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Integer
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float, Integer
 
 from jaxmem.classifiers.base import Classifier
+from jaxmem.devices import on_all, shared_out
 from jaxmem.fits.base import OfFolds, Totals, measured, worst
 from jaxmem.metrics import Metric
 from jaxmem.validation import KFold
@@ -19,9 +21,23 @@ __all__ = ["RefoldedFit"]
 class RefoldedFit(OfFolds):
     """Stratified cross-validation in which every labelling prepares features of its own."""
 
+    def __init__(
+        self,
+        classifier: Classifier,
+        metric: Metric,
+        X: Float[Array, "n d"],
+        n_classes: int,
+        name: Any,
+        folds: KFold,
+        *,
+        mesh: Mesh | None = None,
+    ) -> None:
+        super().__init__(classifier, metric, X, n_classes, name, folds)
+        self._X, self._mesh = on_all(X, mesh), mesh
+
     def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
         """Fold, prepare, fit and score under every labelling."""
-        totals, diagnostics = _refolded(*self._static, self._X, labels)
+        totals, diagnostics = _refolded(*self._static, self._mesh, self._X, labels)
         return Totals(dict(zip(self.n_rows, totals, strict=True)), {}, diagnostics)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
@@ -29,25 +45,34 @@ class RefoldedFit(OfFolds):
         return 0
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _refolded(
-    classifier: Classifier, metric: Metric, folds: KFold, n_classes: int, X: Array, labels: Integer[Array, "size n"]
+    classifier: Classifier,
+    metric: Metric,
+    folds: KFold,
+    n_classes: int,
+    mesh: Mesh | None,
+    X: Array,
+    labels: Integer[Array, "size n"],
 ) -> tuple[list[dict[str, Any]], dict[str, Array]]:
     n = X.shape[0]
     total = measured(metric, classifier, n_classes)
     diagnose = getattr(classifier, "diagnostics", lambda params: {})
 
-    def one(labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+    def one(X: Array, labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
         fold, totals, diagnostics = folds.folds(labels, n_classes), [], []
         for k in range(folds.n_splits):
             size = folds.size(k, n)
             (inside,) = jnp.nonzero(fold == k, size=size)
             (outside,) = jnp.nonzero(fold != k, size=n - size)
-            state = classifier.prepare(X[outside], n_classes)
-            params = classifier.fit(state, labels[outside])
-            scores = classifier.decision(state, params, classifier.rows(state, X[inside]))
-            totals.append({"paired": total(scores, labels[inside])})
+            with jax.named_scope("prepare"):
+                state = classifier.prepare(X[outside], n_classes)
+                rows = classifier.rows(state, X[inside])
+            with jax.named_scope("fit"):
+                params = classifier.fit(state, labels[outside])
+            with jax.named_scope("score"):
+                totals.append({"paired": total(classifier.decision(state, params, rows), labels[inside])})
             diagnostics.append(diagnose(params))
         return totals, worst(diagnostics)
 
-    return jax.lax.map(one, labels)
+    return shared_out(lambda X, labels: jax.lax.map(partial(one, X), labels), mesh, X, labels)

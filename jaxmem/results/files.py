@@ -1,11 +1,15 @@
 """Results read back from their files, without running any code in them."""
 
 import os
-from typing import Any
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from jaxtyping import jaxtyped
 
 from jaxmem.archives import read_archive
 from jaxmem.inference import BesagClifford, Betting
-from jaxmem.results.base import DIAGNOSTIC, FORMAT
+from jaxmem.results.base import DIAGNOSTIC, FORMAT, Saved
 from jaxmem.results.memorization import MemorizationTest
 from jaxmem.results.permutation import PermutationTest, PermutationTests
 from jaxmem.results.similarity import GroupSimilarityTest, SimilarityTest, SimilarityTests
@@ -26,7 +30,7 @@ def load(path: str | os.PathLike) -> Any:
     """Read a result that `save` wrote; no code in the file is run.
 
     Raises:
-        ValueError: not such a file, or one of a newer version of jaxmem.
+        ValueError: not such a file, a damaged one, or one of a newer version of jaxmem.
     """
     types = {kind.__name__: kind for kind in _TYPES}
     what = "result that jaxmem saved"
@@ -42,7 +46,25 @@ def load(path: str | os.PathLike) -> Any:
             values: dict[str, Any] = arrays | header
             if names:
                 values["diagnostics"] = {name.removeprefix(DIAGNOSTIC): values.pop(name) for name in names}
-            return kind(**values)
+            return _checked(kind(**values))
     except Exception as error:
         raise ValueError(f"{path} is no {what}: {error!r}.") from error
     raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
+
+
+def _checked(result: Saved) -> Saved:
+    """A result whose fields are of the types, and the shapes, that its class declares: anything may stand in a file."""
+    hints = get_type_hints(type(result))
+    with jaxtyped("context"):  # One size for each letter.
+        for field in fields(result):
+            value = getattr(result, field.name)
+            if not _is(value, hints[field.name]):
+                raise ValueError(f"{field.name} is {str(value)[:80]}")
+    return result
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        return any(_is(value, one) for one in get_args(hint))
+    # NumPy's and jaxtyping's types, or what dict[str, ...] is of; True is no number.
+    return isinstance(value, get_origin(hint) or hint) and not (isinstance(value, bool) and hint is int)
