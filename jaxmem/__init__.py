@@ -11,6 +11,7 @@ from jaxmem.inference import BesagClifford, Betting, Estimate, TailFit, hierarch
 from jaxmem.memorization import memorization_test, memorization_tests
 from jaxmem.monitor import MemorizationMonitor
 from jaxmem.results import MemorizationTest, PermutationTest, PermutationTests, Verdict, load
+from jaxmem.subsets import consistency_scores, influence_scores, memorization_scores, random_subsets
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -40,16 +41,20 @@ __all__ = [
     "TailFit",
     "Verdict",
     "compare_memorization",
+    "consistency_scores",
     "enable_compilation_cache",
     "epochs_to_accuracy",
     "example_margins",
     "hierarchical_interval",
+    "influence_scores",
     "learning_dynamics",
     "load",
+    "memorization_scores",
     "memorization_test",
     "memorization_tests",
     "permutation_test",
     "permutation_tests",
     "perturbation_area",
     "prediction_depth",
+    "random_subsets",
 ]

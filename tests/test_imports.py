@@ -18,7 +18,7 @@ LEVELS = [
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics"},
+    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
     {"data", "nets"},
     {"studies"},

@@ -17,7 +17,7 @@ from jaxmem.studies import (
     stopping,
     strength,
 )
-from jaxmem.studies.experiment import Data, Experiment, Network, Tests, Training
+from jaxmem.studies.experiment import Data, Experiment, Network, Setting, Tests, Training
 from jaxmem.studies.records import Record, load_record
 from jaxmem.studies.study import Study, run
 from jaxmem.studies.summary import Claim, over_seeds
@@ -29,6 +29,7 @@ __all__ = [
     "Experiment",
     "Network",
     "Record",
+    "Setting",
     "Study",
     "Tests",
     "Training",

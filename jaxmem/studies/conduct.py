@@ -20,7 +20,7 @@ from jaxmem.data.arrays import stratified_split
 from jaxmem.inputs import one_of
 from jaxmem.memorization import memorization_tests
 from jaxmem.results import MemorizationTest
-from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment
+from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment, Setting
 from jaxmem.studies.store import Piece, Store
 from jaxmem.validation import Holdout, SharedStructure
 
@@ -108,7 +108,7 @@ def _conduct(experiment: Experiment, store: Store, bar: Callable[[str, int], Any
     return _label(experiment, inputs, cells, history)
 
 
-def key_for(experiment: Experiment, purpose: int, seed: int = 0) -> Any:
+def key_for(experiment: Setting, purpose: int, seed: int = 0) -> Any:
     """The key of something random: `NETWORK`, `PERMUTATIONS`, ..."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), purpose), seed)
 
@@ -127,13 +127,13 @@ def _digest_of(name: str, data_dir: str | None, seed: int) -> str:
     return found.hexdigest()
 
 
-def digest(experiment: Experiment) -> str:
+def digest(experiment: Setting) -> str:
     """What the data set holds: a file may be another one by the time that a study goes on."""
     return _digest_of(experiment.data.dataset, experiment.data_dir, experiment.seed)
 
 
-def draw_rows(experiment: Experiment, seed: int) -> Rows:
-    """Rows of the network of that seed."""
+def draw_rows(experiment: Setting, seed: int) -> Rows:
+    """Rows of the network of that seed; copies of them where there are tests that need some."""
     data = experiment.data
     dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
     X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
@@ -156,9 +156,10 @@ def draw_rows(experiment: Experiment, seed: int) -> Rows:
         p, same = data.confused_labels, np.eye(n_classes)
         y = np.asarray(class_noise(jax.random.fold_in(label_key, 1), y, (1 - p) * same + p * np.roll(same, 1, axis=1)))
     copies_key = key_for(experiment, COPIES, seed)
+    perturbations = experiment.tests.perturbations if isinstance(experiment, Experiment) else ()
     copies = {
         label: np.asarray(parse(label)(jax.random.fold_in(copies_key, number), X))
-        for number, label in enumerate(experiment.tests.perturbations)
+        for number, label in enumerate(perturbations)
     }
     n = data.n_validation
     return Rows(X, y, y_true, X_test[n:], y_test[n:], X_test[:n], y_test[:n], copies)
@@ -178,7 +179,7 @@ def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np
 
 
 def train_networks(
-    experiment: Experiment,
+    experiment: Setting,
     X: np.ndarray,
     y: np.ndarray,
     keys: Any,

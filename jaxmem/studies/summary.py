@@ -100,9 +100,18 @@ def shown(data: "xarray.Dataset") -> "xarray.Dataset":
 
 
 def table(data: "xarray.Dataset") -> list[str]:
-    """Lines of text: means over seeds and half the width of their 95% intervals."""
+    """Lines of text: means over seeds and half the width of their 95% intervals.
+
+    Of a study that tests no features: of every quantity that has one value for each network along the study's axis.
+    """
     import pandas
 
+    if "observed" not in data:
+        axis = data.attrs["axis"]
+        own = {str(name): values for name, values in data.items() if set(values.dims) == {axis, "seed"}}
+        columns = {name.replace("_", " "): _with_reach(over_seeds(values)) for name, values in own.items()}
+        frame = pandas.DataFrame(columns, index=pandas.Index(data[axis].values, name=axis))
+        return [f"{data.attrs['question']} (means over seeds)", frame.to_string()]
     part = shown(data)
     own = part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
     axes = [d for d in ("model", "epoch", "layer", "perturbation", "classifier") if own.sizes[d] > 1]
@@ -118,15 +127,19 @@ def table(data: "xarray.Dataset") -> list[str]:
     }
     columns = {}
     for name, values in quantities.items():
-        found = over_seeds(values).squeeze(drop=True).transpose(*axes)
-        reach = (found.high - found["mean"]).values.ravel()
-        columns[name] = [
-            f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "")
-            for mean, half in zip(found["mean"].values.ravel(), reach, strict=True)
-        ]
+        columns[name] = _with_reach(over_seeds(values).squeeze(drop=True).transpose(*axes))
     largest = own.learning_pvalue_adjusted.max("seed").squeeze(drop=True).transpose(*axes)
     columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]
     index = pandas.MultiIndex.from_product([own[axis].values for axis in axes], names=axes) if axes else [""]
     frame = pandas.DataFrame(columns, index=index)
     title = f"{data.attrs['question']} (layer {own.layer.values[-1]}, epoch {own.epoch.values[-1]}; means over seeds)"
     return [title, frame.to_string()]
+
+
+def _with_reach(found: "xarray.Dataset") -> list[str]:
+    """Means, each with half the width of its interval if it has one."""
+    reach = (found.high - found["mean"]).values.ravel()
+    return [
+        f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "")
+        for mean, half in zip(found["mean"].values.ravel(), reach, strict=True)
+    ]
