@@ -1,6 +1,7 @@
 """Whole experiments: what is compared, on which rows, and what came out.
 
-Reconstructed from the abstract and summaries of Chaibub Neto (2018), arXiv:1802.07714: every setting here is ours.
+Reconstructed from the abstracts and summaries of Chaibub Neto (2018), arXiv:1802.07714, and of Gu & Tresp (2019),
+arXiv:1911.09537: every setting here is ours.
 """
 
 from jaxmem.studies import (
@@ -10,6 +11,8 @@ from jaxmem.studies import (
     label_noise,
     layers,
     noise_inputs,
+    patterns,
+    per_example,
     random_labels,
     regularization,
     retraining,
@@ -51,5 +54,7 @@ _MODULES = (
     classifiers,
     retraining,
     stopping,
+    patterns,
+    per_example,
 )
 STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

@@ -24,7 +24,7 @@ from jaxmem.studies.conduct import INPUTS, NETWORK, digest, draw_rows, key_for, 
 from jaxmem.studies.experiment import Data, Network, Setting, Training
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
-from jaxmem.studies.summary import Claim, is_positive
+from jaxmem.studies.summary import Claim, is_positive, rank_correlation
 
 if TYPE_CHECKING:
     import xarray
@@ -193,10 +193,12 @@ def _of_model(config: Config, model: _Model) -> Piece:
 
     piece = {
         "training_accuracy": trained.history.accuracy,
-        "epochs_to_99": epochs_to_accuracy(trained.history.accuracy),
+        # Where 99% did not come, the epoch after the last: it takes at least as many.
+        "epochs_to_99": np.minimum(epochs_to_accuracy(trained.history.accuracy), config.training.epochs + 1),
         "train_accuracy": share(found.correct),
         "wrong_label": y != y_true,
         "first_learned": found.first_learned,
+        "mean_first_learned": share(np.minimum(found.first_learned, kept[-1] + 1)),
         "forgetting_events": found.forgetting_events,
         "final_margin": found.margin[:, -1],
         "area": found.area,
@@ -234,10 +236,8 @@ def _of_model(config: Config, model: _Model) -> Piece:
 
 
 def _claims(data: "xarray.Dataset") -> list[Claim]:
-    late = float(data.training_epoch.max()) + 1
-    # An epoch that did not come is at least the one after the last.
-    epochs = data.epochs_to_99.clip(max=late)
-    learned = data.first_learned.clip(max=late)
+    epochs = data.epochs_to_99
+    learned = data.first_learned.clip(max=float(data.epoch.max()) + 1)
     names = list(data.model.values)
     noisy = names[names.index(IMAGES) + 1]
 
@@ -258,14 +258,22 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     ]
     alone = [name for name in names if data.group.sel(model=name) == _ALONE]
     order = [*alone[:-1], IMAGES, alone[-1]]
-    claims += [later(harder, simpler) for simpler, harder in pairwise(order)]
+    # A pattern's rows are alike, images are not: the mean over rows does not wait for the last of them.
+    when = data.mean_first_learned
+    claims += [
+        is_positive(
+            f"{harder}: rows are first learnt later than those of {simpler}",
+            when.sel(model=harder) - when.sel(model=simpler),
+        )
+        for simpler, harder in pairwise(order)
+    ]
     for name in names:
         own = data.sel(model=name)
         if own.group != _CONFLICT:
             continue
         pair = {"follows_canvas": str(own.canvas.values), "follows_stamp": str(own.stamp.values)}
-        sooner, other = sorted(pair, key=lambda follows: float(epochs.sel(model=pair[follows]).mean()))
-        text = f"{name}: networks follow what they learn sooner alone, {pair[sooner]}"
+        sooner, other = sorted(pair, key=lambda follows: float(when.sel(model=pair[follows]).mean()))
+        text = f"{name}: networks follow the one whose rows they learn sooner alone, {pair[sooner]}"
         claims.append(is_positive(text, (own[sooner] - own[other]).isel(epoch=-1)))
     own = data.sel(model=noisy)
     gap = own.wrong_labels_as_true - own.wrong_labels_as_given
@@ -282,6 +290,10 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         is_positive(
             f"{noisy}: rows with wrong labels are learnt later",
             first.where(wrong).mean("example") - first.where(~wrong).mean("example"),
+        ),
+        is_positive(
+            f"{IMAGES}: rows whose predictions are settled in deeper layers are learnt later (rank correlation)",
+            rank_correlation(data.prediction_depth.sel(model=IMAGES), learned.sel(model=IMAGES)),
         ),
     ]
     return claims

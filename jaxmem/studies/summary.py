@@ -9,7 +9,16 @@ from jaxmem.inference import adjusted, family_statistics, single_step
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Claim", "all_below", "is_positive", "over_seeds", "shown", "table", "with_adjusted_pvalues"]
+__all__ = [
+    "Claim",
+    "all_below",
+    "is_positive",
+    "over_seeds",
+    "rank_correlation",
+    "shown",
+    "table",
+    "with_adjusted_pvalues",
+]
 
 
 class Claim(NamedTuple):
@@ -49,6 +58,23 @@ def over_seeds(values: "xarray.DataArray", confidence_level: float = 0.95) -> "x
     error = values.std("seed", ddof=1) / np.sqrt(n)
     reach = error * stats.t.ppf((1 + confidence_level) / 2, np.maximum(n - 1, 1))
     return xarray.Dataset({"mean": mean, "low": mean - reach, "high": mean + reach})
+
+
+def rank_correlation(first: "xarray.DataArray", second: "xarray.DataArray") -> "xarray.DataArray":
+    """Spearman's correlation over examples, equal values sharing their mean rank; NaN where all are equal."""
+    import xarray
+    from scipy import stats
+
+    def ranks(values: "xarray.DataArray") -> "xarray.DataArray":
+        ranked = xarray.apply_ufunc(
+            lambda array: stats.rankdata(array, axis=-1), values, input_core_dims=[["example"]],
+            output_core_dims=[["example"]],
+        )  # fmt: skip
+        centred = ranked - ranked.mean("example")
+        length = np.sqrt((centred**2).sum("example"))
+        return centred / length.where(length > 0)
+
+    return (ranks(first) * ranks(second)).sum("example", skipna=False)
 
 
 def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
