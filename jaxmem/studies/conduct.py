@@ -20,7 +20,7 @@ from jaxmem.data.arrays import stratified_split
 from jaxmem.inputs import one_of
 from jaxmem.memorization import memorization_tests
 from jaxmem.results import MemorizationTest
-from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment, Setting
+from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment, Network, Setting
 from jaxmem.studies.store import Piece, Store
 from jaxmem.validation import Holdout, SharedStructure
 
@@ -191,7 +191,7 @@ def train_networks(
     Returns:
         See `jaxmem.nets.train_ensemble`.
     """
-    from jaxmem.nets import TrainConfig, network, train_ensemble
+    from jaxmem.nets import TrainConfig, train_ensemble
 
     training, structure = experiment.training, experiment.network
     config = TrainConfig(
@@ -204,19 +204,25 @@ def train_networks(
     )
     n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
 
-    def make(rngs: Any) -> Any:
-        return network(
-            structure.architecture,
-            X.shape[-3:],
-            n_classes,
-            widths=structure.widths,
-            dropout=structure.dropout,
-            activation=structure.activation,
-            batch_norm=structure.batch_norm,
-            rngs=rngs,
-        )
-
+    make = _maker(structure, X.shape[-3:], n_classes)
     return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
+
+
+@cache
+def _maker(structure: Network, image_shape: tuple[int, ...], n_classes: int) -> Callable[[Any], Any]:
+    """What makes a network of that structure: always the same function, for which one program is compiled."""
+    from jaxmem.nets import network
+
+    return lambda rngs: network(
+        structure.architecture,
+        image_shape,
+        n_classes,
+        widths=structure.widths,
+        dropout=structure.dropout,
+        activation=structure.activation,
+        batch_norm=structure.batch_norm,
+        rngs=rngs,
+    )
 
 
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:
