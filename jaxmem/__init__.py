@@ -28,6 +28,7 @@ from jaxmem.similarity import (
     similarity_test,
     similarity_tests,
 )
+from jaxmem.subsets import consistency_scores, influence_scores, memorization_scores, random_subsets
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -60,14 +61,17 @@ __all__ = [
     "TailFit",
     "Verdict",
     "compare_memorization",
+    "consistency_scores",
     "enable_compilation_cache",
     "epochs_to_accuracy",
     "example_margins",
     "group_similarity_test",
     "group_similarity_tests",
     "hierarchical_interval",
+    "influence_scores",
     "learning_dynamics",
     "load",
+    "memorization_scores",
     "memorization_test",
     "memorization_tests",
     "pair_similarity",
@@ -75,6 +79,7 @@ __all__ = [
     "permutation_tests",
     "perturbation_area",
     "prediction_depth",
+    "random_subsets",
     "similarities",
     "similarity_test",
     "similarity_tests",

@@ -14,7 +14,7 @@ import tyro
 from jaxmem import data
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Experiment, epochs, load_record, study
+from jaxmem.studies import STUDIES, Setting, epochs, load_record, study
 from jaxmem.studies.records import check_folder
 
 __all__ = ["main", "program"]
@@ -121,7 +121,7 @@ def _name(config: Any) -> str:
     return next(name for name, each in STUDIES.items() if each.config is type(config))
 
 
-def _conduct(config: Experiment, output: Path, force: bool, quiet: bool) -> None:
+def _conduct(config: Setting, output: Path, force: bool, quiet: bool) -> None:
     folder = check_folder(output, force=force)
     unfinished = folder.with_name(f".{folder.name}-unfinished")
     record = study.run(STUDIES[_name(config)], config, progress=not quiet, unfinished=unfinished)

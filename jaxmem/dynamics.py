@@ -15,6 +15,7 @@ learning through the lens of example difficulty, for prediction depth.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -179,6 +180,7 @@ def _margins_and_losses(logits, y):
     return margins(logits, y), jax.scipy.special.logsumexp(logits, axis=1) - own
 
 
+@partial(jax.jit, static_argnums=(3, 4, 5))
 def _voted(X, X_new, codes, n_classes: int, k: int, leave_out: bool):
     """The class that most of the nearest training rows have; a training row has no vote on itself."""
     searched = KNeighbors(k + leave_out)

@@ -19,7 +19,7 @@ LEVELS = [
     {"fits", "rematching", "tally", "batches", "checkpoints"},
     {"scoring"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics"},
+    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
     {"data", "nets"},
     {"studies"},

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import xarray
 
-from jaxmem.plots import epochs_figure, indices_figure, label_noise_figure, retraining_figure, stopping_figure
+from jaxmem.plots import (
+    conflicts_figure,
+    epochs_figure,
+    indices_figure,
+    label_noise_figure,
+    learning_order_figure,
+    retraining_figure,
+    scores_figure,
+    stopping_figure,
+    study_figures,
+)
 
 _CELL = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
 
@@ -122,3 +132,65 @@ def test_what_is_undefined_is_said_and_not_left_out():
     figure = indices_figure(data)
     words = [[text.get_text() for text in panel.texts] for panel in figure.axes]
     assert sum(map(len, words)) == 2 and sorted(map(len, words))[-1] == 1  # Models a and b, a panel each.
+
+
+def patterns_numbers():
+    rng = np.random.default_rng(0)
+    groups = ["labels and inputs"] * 2 + ["alone"] + ["in conflict"] * 6
+    names = ["images", "0.5 random labels", "pixel", *(f"pair {number}" for number in range(6))]
+    by_epoch = ("train_accuracy", "test_accuracy", "follows_canvas", "follows_stamp")
+    variables = {
+        name: (("model", "seed", "epoch"), rng.random((9, 3, 4)))
+        for name in (*by_epoch, "wrong_labels_as_given", "wrong_labels_as_true")
+    }
+    coordinates = {"model": names, "group": ("model", groups), "seed": [0, 1, 2], "epoch": [0, 1, 2, 5]}
+    return xarray.Dataset(variables, coordinates, {"axis": "model", "question": "What?", "claims": "[]"})
+
+
+def test_learning_order_has_a_panel_of_labels_one_of_patterns_and_one_of_wrong_labels(tmp_path):
+    data = patterns_numbers()
+    figure = learning_order_figure(data)
+    labels, alone, wrong = map(means, figure.axes)
+    assert list(labels) == ["images", "0.5 random labels"] and list(alone) == ["pixel", "images"]
+    np.testing.assert_allclose(alone["pixel"], data.test_accuracy.sel(model="pixel").mean("seed"))
+    expected = data.wrong_labels_as_given.sel(model="0.5 random labels").mean("seed")
+    np.testing.assert_allclose(wrong["as labelled"], expected)
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_conflicts_have_a_panel_per_pair(tmp_path):
+    data = patterns_numbers()
+    figure = conflicts_figure(data)
+    shown = [panel for panel in figure.axes if panel.axison]
+    assert [panel.get_title() for panel in shown] == [f"pair {number}" for number in range(6)]
+    heights = means(shown[5])
+    np.testing.assert_allclose(heights["follows the first named"], data.follows_stamp.sel(model="pair 5").mean("seed"))
+    np.testing.assert_allclose(
+        heights["follows the second named"], data.follows_canvas.sel(model="pair 5").mean("seed")
+    )
+    figure.savefig(tmp_path / "figure.png")
+    assert list(study_figures(data)) == ["learning-order.png", "conflicts.png"]
+
+
+def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ["memorization", "consistency", "curvature", "margin"]
+    data = xarray.Dataset(
+        {
+            "value": (("score", "seed", "example"), rng.random((4, 2, 30))),
+            "wrong_label": ("example", np.arange(30) < 5),
+            "rank_correlation": (("score", "other_score", "seed"), rng.uniform(-1, 1, (4, 4, 2))),
+            "correlation_with_memorization": (("score", "seed"), rng.random((4, 2))),
+        },
+        {"score": names, "other_score": names, "seed": [0, 1]},
+        {"axis": "score", "question": "What?", "claims": "[]"},
+    )
+    figure = study_figures(data)["scores.png"]
+    heat, *points = [panel for panel in figure.axes if panel.get_images() or panel.get_title()]
+    np.testing.assert_allclose(heat.get_images()[0].get_array(), data.rank_correlation.mean("seed"))
+    assert [panel.get_title() for panel in points] == names[1:]
+    right, wrong = points[2].get_lines()
+    assert len(right.get_xdata()) == 25 and len(wrong.get_xdata()) == 5
+    np.testing.assert_allclose(wrong.get_xdata(), data.value.sel(score="margin").median("seed")[:5])
+    figure.savefig(tmp_path / "figure.png")
+    assert scores_figure(data).axes

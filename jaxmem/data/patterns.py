@@ -201,8 +201,7 @@ def stamped(
 
     def draw(part: int, X: np.ndarray, codes: np.ndarray) -> np.ndarray:
         keys = row_keys(jax.random.fold_in(key, part), len(X))
-        images = pattern(common, keys, jnp.asarray(X), jnp.asarray(codes, jnp.int32), n_classes)
-        return np.asarray(images, np.float32)
+        return np.asarray(_stamp(pattern, n_classes, common, keys, X, codes.astype(np.int32)), np.float32)
 
     return replace(
         canvas,
@@ -210,6 +209,11 @@ def stamped(
         X_train=draw(_TRAIN, canvas.X_train, canvas.y_train),
         X_test=draw(_TEST, canvas.X_test, codes),
     )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _stamp(pattern: Pattern, n_classes: int, common: Array, keys: Array, X: Array, codes: Array) -> Array:
+    return pattern(common, keys, X, codes, n_classes)
 
 
 def in_conflict(key: PRNGKeyArray, canvas: Dataset, pattern: Pattern) -> tuple[Dataset, Dataset]:

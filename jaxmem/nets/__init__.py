@@ -1,6 +1,7 @@
 """Flax networks, their training and their features; knows nothing of the tests built on them."""
 
-from jaxmem.nets.ensemble import TrainedEnsemble, train_ensemble
+from jaxmem.nets.curvature import input_curvature
+from jaxmem.nets.ensemble import TrainedEnsemble, ensemble_logits, train_ensemble
 from jaxmem.nets.features import features, layer_names, logits
 from jaxmem.nets.gradients import gini, gradient_coherence, gradient_cosines, gradient_norms, gradients
 from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
@@ -17,12 +18,14 @@ __all__ = [
     "Trained",
     "TrainedEnsemble",
     "ViT",
+    "ensemble_logits",
     "features",
     "gini",
     "gradient_coherence",
     "gradient_cosines",
     "gradient_norms",
     "gradients",
+    "input_curvature",
     "layer_names",
     "logits",
     "network",

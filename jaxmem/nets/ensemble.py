@@ -7,7 +7,7 @@ rows, the same augmentations and dropout masks, and the same numbers up to round
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from operator import index
 from typing import Any
@@ -16,14 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jaxtyping import Array, Key, PyTree, Shaped
+from jaxtyping import Array, Float, Key, PyTree, Shaped
 
+from jaxmem.inputs import as_number
 from jaxmem.nets.checkpoints import Checkpoints, fingerprint
 from jaxmem.nets.epoch import initial_optimizer_state, run_ensemble_epoch
-from jaxmem.nets.models import check_inputs
+from jaxmem.nets.models import call, check_inputs
 from jaxmem.nets.train import History, TrainConfig, Trained, check_labels, checked_rows, run_epochs
 
-__all__ = ["TrainedEnsemble", "train_ensemble"]
+__all__ = ["TrainedEnsemble", "ensemble_logits", "train_ensemble"]
 
 _compiled_epoch = jax.jit(run_ensemble_epoch, static_argnums=(0, 1, 2, 3, 4))
 _epoch_keys = jax.jit(jax.vmap(jax.random.fold_in, in_axes=(0, None)))
@@ -56,7 +57,8 @@ class TrainedEnsemble:
         Raises:
             ValueError: if that epoch was not kept.
         """
-        return [member.at(epoch) for member in self]
+        only = {epoch: self.snapshots[epoch]} if epoch in self.snapshots else self.snapshots
+        return [member.at(epoch) for member in replace(self, snapshots=only)]
 
     def member(self, number: int) -> Trained:
         """One network, as `train` returns it; a negative number counts from the end.
@@ -159,6 +161,55 @@ def train_ensemble(
         saved = Checkpoints(checkpoint, fingerprint(config, graphdef, weights=state, X=X, y=y, keys=keys, **rates))
     kept, history = run_epochs(epoch, state, optimizer_state, config, learning_rates, X, progress, saved)
     return TrainedEnsemble(graphdef, kept, history)
+
+
+def ensemble_logits(
+    trained: TrainedEnsemble, X: Shaped[Array | np.ndarray, "..."], batch_size: int = 1_000
+) -> Float[np.ndarray, "members epochs n c"]:
+    """Logits of all members at all kept epochs, in evaluation mode; what `logits` gives of each, in one program.
+
+    Args:
+        trained: the networks.
+        X: inputs of all members, (n, d) or (n, h, w, c), or with a leading axis of members.
+        batch_size: rows per forward pass; the last batch is padded. It changes memory and speed only.
+
+    Raises:
+        ValueError: if X is not of that kind, or a logit is NaN or infinite (the message names member and epoch).
+    """
+    own_inputs = X.ndim in (3, 5)
+    if own_inputs and len(X) != len(trained):
+        raise ValueError(f"X has shape {X.shape}; expected a leading axis of the {len(trained)} members, or none.")
+    check_inputs(X.reshape(-1, *X.shape[2:]) if own_inputs else X)
+    n, by_turns = X.shape[1 if own_inputs else 0], jax.default_backend() == "cpu"
+    batches = []
+    for start in range(0, n, as_number(batch_size, "batch_size")):
+        rows = np.minimum(np.arange(start, start + batch_size), n - 1)
+        part = jnp.asarray(X[:, rows] if own_inputs else X[rows], jnp.float32)
+        states = trained.snapshots.values()
+        batches.append([_member_logits(trained.graphdef, own_inputs, by_turns, state, part) for state in states])
+    found = np.concatenate([np.stack(batch, axis=1) for batch in batches], axis=2)[:, :, :n]
+    broken = ~np.isfinite(found).all(axis=(2, 3))
+    if broken.any():
+        member, epoch = np.argwhere(broken)[0]
+        raise ValueError(
+            f"member {member} has NaN or infinite logits at epoch {list(trained.snapshots)[epoch]}. Look for such "
+            "values in X, and for weights that blew up in training (a lower learning rate helps)."
+        )
+    return found
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _member_logits(graphdef: nnx.GraphDef, own_inputs: bool, by_turns: bool, state: PyTree, X: Array) -> Array:
+    def one(state, X):
+        model = nnx.merge(graphdef, state, copy=True)
+        model.eval()
+        return call(model, X)
+
+    if not by_turns:
+        return jax.vmap(one, in_axes=(0, 0 if own_inputs else None))(state, X)
+    if own_inputs:
+        return jax.lax.map(lambda both: one(*both), (state, X))
+    return jax.lax.map(lambda state: one(state, X), state)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -27,7 +27,15 @@ from jaxmem.inputs import as_number, one_of
 from jaxmem.nets.models import call, check_inputs
 from jaxmem.nets.train import check_labels, checked_rows
 
-__all__ = ["gini", "gradient_coherence", "gradient_cosines", "gradient_norms", "gradients", "row_losses"]
+__all__ = [
+    "checked_networks",
+    "gini",
+    "gradient_coherence",
+    "gradient_cosines",
+    "gradient_norms",
+    "gradients",
+    "row_losses",
+]
 
 # Numbers in the gradients that are in memory at once: 128 MiB in single precision.
 _AT_ONCE = 2**25
@@ -286,7 +294,7 @@ def _blocks(each, models, X, y, of, by, batch_size) -> Iterator[Any]:
     one_of(of, _OF, "of")
     one_of(by, _BY, "by")
     check_inputs(X)
-    graphdef, states, X, y = _checked(models, X, y)
+    graphdef, states, X, y = checked_networks(models, X, y)
     parameters, _ = states
     size = X[0].size if by == "inputs" else sum(leaf[0].size for leaf in jax.tree.leaves(parameters))
     n = len(X)
@@ -307,7 +315,7 @@ def _blocks(each, models, X, y, of, by, batch_size) -> Iterator[Any]:
         yield found
 
 
-def _checked(models, X, y) -> tuple[nnx.GraphDef, tuple[PyTree, PyTree], Array, Array]:
+def checked_networks(models, X, y) -> tuple[nnx.GraphDef, tuple[PyTree, PyTree], Array, Array]:
     """The structure, all members' parameters and other state stacked, and rows and labels (members, n) that fit."""
     several = [models] if isinstance(models, nnx.Module) else list(models)
     if not several:

@@ -1,5 +1,8 @@
 """Pictures of results: labelled numbers in, a Matplotlib figure out. Nothing here computes a statistic but means."""
 
+from jaxmem.plots.bridge import bridge_figure
+from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
+from jaxmem.plots.per_example import scores_figure
 from jaxmem.plots.studies import (
     epochs_figure,
     indices_figure,
@@ -10,10 +13,14 @@ from jaxmem.plots.studies import (
 )
 
 __all__ = [
+    "bridge_figure",
+    "conflicts_figure",
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
+    "learning_order_figure",
     "retraining_figure",
+    "scores_figure",
     "stopping_figure",
     "study_figures",
 ]

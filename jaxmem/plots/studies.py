@@ -1,9 +1,13 @@
 """Figures of studies, from their labelled numbers alone (`Record.data`, or a results file opened with xarray)."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxmem.plots.bridge import bridge_figure
+from jaxmem.plots.panels import COLORS, GREY, finish, grid, line
+from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
+from jaxmem.plots.per_example import scores_figure
 from jaxmem.studies.summary import over_seeds, shown
 
 if TYPE_CHECKING:
@@ -12,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    "bridge_figure",
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
@@ -21,12 +24,16 @@ __all__ = [
     "study_figures",
 ]
 
-# Okabe & Ito (2008): told apart by colour-blind readers and in grey.
-_OBSERVED, _NULL, _TEST, _CHANCE, _LEARNING = "#0072B2", "#D55E00", "#009E73", "#777777", "#56B4E9"
+# Told apart by colour-blind readers and in grey.
+_OBSERVED, _NULL, _TEST, _LEARNING, _CHANCE = (*COLORS[:4], GREY)
 
 
 def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
     """The figures of a study by file name."""
+    if "follows_stamp" in data:
+        return {"learning-order.png": learning_order_figure(data), "conflicts.png": conflicts_figure(data)}
+    if "correlation_with_memorization" in data:
+        return {"scores.png": scores_figure(data)}
     figures = {"indices.png": indices_figure(data)}
     if data.attrs["axis"] == "epoch":
         figures = {"epochs.png": epochs_figure(data), **figures}
@@ -51,7 +58,7 @@ def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str |
     """
     data = data.sel(model=model) if model else data.isel(model=0)
     layer = str(data.layer.values[-1]) if layer is None else layer
-    figure, panels = _panels(data.sizes["classifier"], data.sizes["perturbation"])
+    figure, panels = grid(data.sizes["classifier"], data.sizes["perturbation"])
     for row, classifier in enumerate(data.classifier.values):
         for column, perturbation in enumerate(data.perturbation.values):
             panel = panels[row, column]
@@ -63,7 +70,7 @@ def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str |
             if row == len(panels) - 1:
                 panel.set_xlabel("epoch")
     place = "last hidden layer" if layer == "last" else layer
-    return _finish(figure, panels[0, 0], f"Learning and memorization in the {place} ({data.sizes['seed']} networks)")
+    return finish(figure, panels[0, 0], f"Learning and memorization in the {place} ({data.sizes['seed']} networks)")
 
 
 def indices_figure(data: "xarray.Dataset") -> "Figure":
@@ -84,7 +91,7 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
         if axis == "perturbation"
         else [(str(label), (part.perturbation == label).values) for label in part.perturbation.values]
     )
-    figure, panels = _panels(
+    figure, panels = grid(
         len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis not in ("perturbation", "layer")
     )
     for group, (group_name, of_group) in enumerate(groups):
@@ -99,13 +106,13 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
                     panel.set_ylabel("\n".join(filter(None, [group_name, name, "index"])))
                 if group * len(rows) + row == len(panels) - 1:
                     panel.set_xlabel({"perturbation": "strength"}.get(axis, axis))
-    return _finish(figure, panels[0, 0], data.attrs["question"])
+    return finish(figure, panels[0, 0], data.attrs["question"])
 
 
 def label_noise_figure(data: "xarray.Dataset") -> "Figure":
     """What networks make of rows with wrong labels, and of test rows, over epochs: a panel per model."""
     models = [m for m in data.model.values if data.sel(model=m).wrong_labels_as_given.notnull().any()]
-    figure, panels = _panels(1, len(models))
+    figure, panels = grid(1, len(models))
     places = np.arange(data.sizes["epoch"])
     lines = {
         "wrong_labels_as_true": ("wrongly labelled: predicted as true class", _OBSERVED, "o-"),
@@ -114,16 +121,16 @@ def label_noise_figure(data: "xarray.Dataset") -> "Figure":
     }
     for panel, model in zip(panels[0], models, strict=True):
         for name, (label, color, style) in lines.items():
-            _line(panel, places, over_seeds(data[name].sel(model=model)), style, color, label)
+            line(panel, places, over_seeds(data[name].sel(model=model)), style, color, label)
         panel.set_xticks(places, [str(epoch) for epoch in data.epoch.values])
         panel.set(title=str(model), xlabel="epoch")
     panels[0, 0].set_ylabel("share of rows")
-    return _finish(figure, panels[0, 0], data.attrs["question"])
+    return finish(figure, panels[0, 0], data.attrs["question"])
 
 
 def retraining_figure(data: "xarray.Dataset") -> "Figure":
     """Test accuracies of networks trained on shuffled labels, and on the labels as they are: a panel per model."""
-    figure, panels = _panels(1, data.sizes["model"], wide=True)
+    figure, panels = grid(1, data.sizes["model"], wide=True)
     for panel, model in zip(panels[0], data.model.values, strict=True):
         own = data.sel(model=model)
         panel.violinplot(own.retrained_null.transpose("retrained", "seed").values, own.seed.values, widths=0.8)
@@ -134,80 +141,22 @@ def retraining_figure(data: "xarray.Dataset") -> "Figure":
         panel.set_xticks(own.seed.values, [f"{s}\np = {p:.2g}" for s, p in enumerate(own.retrained_pvalue.values)])
         panel.set(title=str(model), xlabel="seed")
     panels[0, 0].set_ylabel("accuracy on test rows")
-    return _finish(figure, panels[0, 0], data.attrs["question"])
+    return finish(figure, panels[0, 0], data.attrs["question"])
 
 
 def stopping_figure(data: "xarray.Dataset") -> "Figure":
     """Test accuracy where each rule stops, a panel per model."""
-    figure, panels = _panels(1, data.sizes["model"], wide=True)
+    figure, panels = grid(1, data.sizes["model"], wide=True)
     places = np.arange(data.sizes["rule"])
     for panel, model in zip(panels[0], data.model.values, strict=True):
         own = data.sel(model=model)
-        _line(panel, places, over_seeds(own.stopped_test_accuracy), "o", _TEST, "accuracy on test rows where it stops")
+        line(panel, places, over_seeds(own.stopped_test_accuracy), "o", _TEST, "accuracy on test rows where it stops")
         epochs = own.stopped_epoch.mean("seed").values
         names = [f"{rule} ({epoch:.0f})" for rule, epoch in zip(data.rule.values, epochs, strict=True)]
         panel.set_xticks(places, names, rotation=35, ha="right", fontsize=8)
         panel.set_title(f"model {model}")
     panels[0, 0].set_xlabel("rule (mean epoch)")
-    return _finish(figure, panels[0, 0], data.attrs["question"])
-
-
-def bridge_figure(data: "xarray.Dataset") -> "Figure":
-    """Dissimilarity of networks over their memorization: a panel per measure and classifier, a line of epochs a model.
-
-    Lines run from the first epoch after the untrained network to the last one, which is marked.
-    """
-    from matplotlib import colormaps
-
-    figure, panels = _panels(data.sizes["measure"], data.sizes["classifier"], wide=True, sharey=False)
-    kinds = [str(model).split()[0] for model in data.model.values]
-    maps = dict(zip(dict.fromkeys(kinds), ("Greys", "Oranges", "Blues", "Greens"), strict=False))
-    for row, measure in enumerate(data.measure.values):
-        for column, classifier in enumerate(data.classifier.values):
-            panel = panels[row, column]
-            own = data.sel(measure=measure, classifier=classifier).isel(layer=-1, epoch=slice(1, None))
-            for number, (model, kind) in enumerate(zip(data.model.values, kinds, strict=True)):
-                of_kind = [place for place, other in enumerate(kinds) if other == kind]
-                shade = colormaps[maps[kind]](0.4 + 0.6 * (of_kind.index(number) + 1) / len(of_kind))
-                memorization = own.sel(model=model).memorization.mean(["seed", "perturbation"]).values
-                dissimilarity = own.sel(model=model).dissimilarity.values
-                panel.plot(memorization, dissimilarity, "-", color=shade, lw=1)
-                marker = {"plain": "*", "random": "o", "dropout": "s"}.get(kind, "^")
-                panel.plot(memorization[-1:], dissimilarity[-1:], marker, color=shade, label=str(model))
-            panel.set_title(f"{measure}, {classifier}", fontsize=10)
-            if column == 0:
-                panel.set_ylabel("dissimilarity of networks")
-            if row == len(panels) - 1:
-                panel.set_xlabel("memorization index")
-    return _finish(figure, panels[0, 0], data.attrs["question"])
-
-
-def _panels(n_rows: int, n_columns: int, *, wide: bool = False, sharex: bool = True, sharey: bool = True) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=((3.6 if wide else 2.9) * n_columns + 0.6, 2.6 * n_rows + 1.2), layout="constrained")
-    panels = figure.subplots(n_rows, n_columns, sharex="col" if sharex else False, sharey=sharey, squeeze=False)
-    for panel in panels.flat:
-        if sharey:
-            panel.set_ylim(-0.03, 1.03)
-        panel.grid(axis="y", alpha=0.25)
-    return figure, panels
-
-
-def _finish(figure: "Figure", panel: "Axes", title: str) -> "Figure":
-    handles, labels = panel.get_legend_handles_labels()
-    columns = max(1, int(figure.get_figwidth() / 2.4))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    return figure
-
-
-def _line(panel: "Axes", places: Any, found: "xarray.Dataset", style: str, color: str, label: str, **more: Any) -> None:
-    """Means, with error bars where there are several seeds."""
-    mean = found["mean"].values.ravel()
-    errors = np.nan_to_num(np.stack([mean - found.low.values.ravel(), found.high.values.ravel() - mean]))
-    options = {"color": color, "markersize": 4, "lw": 1.2, "capsize": 2, "elinewidth": 1} | more
-    panel.errorbar(places, mean, errors if errors.any() else None, fmt=style, label=label, **options)
+    return finish(figure, panels[0, 0], data.attrs["question"])
 
 
 def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
@@ -234,7 +183,7 @@ def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
         moved = places if ordered else places + 0.12 * (number - (len(series) - 1) / 2)
         style = marker + ("" if not ordered else "-" if filled else ":")
         found = over_seeds(values)
-        _line(panel, moved, found, style, color, label, markerfacecolor=color if filled else "white")
+        line(panel, moved, found, style, color, label, markerfacecolor=color if filled else "white")
         # A learning index is undefined where the null is perfect: a gap would look like a slip.
         for place in np.asarray(moved, float)[np.isnan(found["mean"].values.ravel())]:
             panel.text(place, 0.5, "undefined", color=color, rotation=90, ha="center", va="center", fontsize=7)
@@ -253,9 +202,9 @@ def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
         for artist in part if isinstance(part, list) else [part]:
             artist.set_color(_NULL)  # pyright: ignore[reportAttributeAccessIssue]
     over = ["seed", "permutation"]
-    _line(panel, places, over_seeds(own.observed), "o-", _OBSERVED, "observed")
+    line(panel, places, over_seeds(own.observed), "o-", _OBSERVED, "observed")
     panel.plot(places, own.paired_null.mean(over), "-", color=_NULL, lw=1, label="paired null (memorization)")
-    _line(panel, places, over_seeds(own.test_observed), "s:", _TEST, "independent test")
+    line(panel, places, over_seeds(own.test_observed), "s:", _TEST, "independent test")
     panel.plot(places, own.broken_null.mean(over), "--", color=_CHANCE, lw=1, label="chance (broken null)")
     raw_null = raw.paired_null.mean(over).item()
     panel.axhline(raw_null, color=_NULL, lw=0.8, ls=(0, (1, 2)), label="paired null of raw inputs")

@@ -1,6 +1,7 @@
 """Whole experiments: what is compared, on which rows, and what came out.
 
-Reconstructed from the abstract and summaries of Chaibub Neto (2018), arXiv:1802.07714: every setting here is ours.
+Reconstructed from the abstracts and summaries of Chaibub Neto (2018), arXiv:1802.07714, and of Gu & Tresp (2019),
+arXiv:1911.09537: every setting here is ours.
 """
 
 from jaxmem.studies import (
@@ -11,6 +12,8 @@ from jaxmem.studies import (
     label_noise,
     layers,
     noise_inputs,
+    patterns,
+    per_example,
     random_labels,
     regularization,
     retraining,
@@ -18,7 +21,7 @@ from jaxmem.studies import (
     stopping,
     strength,
 )
-from jaxmem.studies.experiment import Data, Experiment, Network, Tests, Training
+from jaxmem.studies.experiment import Data, Experiment, Network, Setting, Tests, Training
 from jaxmem.studies.records import Record, load_record
 from jaxmem.studies.study import Study, run
 from jaxmem.studies.summary import Claim, over_seeds
@@ -30,6 +33,7 @@ __all__ = [
     "Experiment",
     "Network",
     "Record",
+    "Setting",
     "Study",
     "Tests",
     "Training",
@@ -52,5 +56,7 @@ _MODULES = (
     retraining,
     stopping,
     bridge,
+    patterns,
+    per_example,
 )
 STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

@@ -20,7 +20,7 @@ from jaxmem.data.arrays import stratified_split
 from jaxmem.inputs import one_of
 from jaxmem.memorization import memorization_tests
 from jaxmem.results import MemorizationTest
-from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment
+from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment, Network, Setting
 from jaxmem.studies.store import Piece, Store
 from jaxmem.validation import Holdout, SharedStructure
 
@@ -135,7 +135,7 @@ def _conduct(
     return labelled.assign({name: (together.dims[name], values) for name, values in piece.items()})
 
 
-def key_for(experiment: Experiment, purpose: int, seed: int = 0) -> Any:
+def key_for(experiment: Setting, purpose: int, seed: int = 0) -> Any:
     """The key of something random: `NETWORK`, `PERMUTATIONS`, ..."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), purpose), seed)
 
@@ -154,7 +154,7 @@ def _digest_of(name: str, data_dir: str | None, seed: int) -> str:
     return found.hexdigest()
 
 
-def digest(experiment: Experiment) -> str:
+def digest(experiment: Setting) -> str:
     """What the data set holds: a file may be another one by the time that a study goes on."""
     return _digest_of(experiment.data.dataset, experiment.data_dir, experiment.seed)
 
@@ -177,11 +177,11 @@ def _check(experiment: Experiment) -> None:
     a_row = dataset.X_train[:1]
     for label in filter(None, (*tests.perturbations, experiment.training.augment)):
         parse(label)(key_for(experiment, COPIES), a_row)
-    _layers(experiment, _network(experiment, a_row.shape[1:], nnx.Rngs(0)), a_row)
+    _layers(experiment, _maker(experiment.network, a_row.shape[1:], n_classes)(nnx.Rngs(0)), a_row)
 
 
-def draw_rows(experiment: Experiment, seed: int) -> Rows:
-    """Rows of the network of that seed."""
+def draw_rows(experiment: Setting, seed: int) -> Rows:
+    """Rows of the network of that seed; copies of them where there are tests that need some."""
     data = experiment.data
     dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
     X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
@@ -197,9 +197,10 @@ def draw_rows(experiment: Experiment, seed: int) -> Rows:
         p, same = data.confused_labels, np.eye(n_classes)
         y = np.asarray(class_noise(jax.random.fold_in(label_key, 1), y, (1 - p) * same + p * np.roll(same, 1, axis=1)))
     copies_key = key_for(experiment, COPIES, seed)
+    perturbations = experiment.tests.perturbations if isinstance(experiment, Experiment) else ()
     copies = {
         label: np.asarray(parse(label)(jax.random.fold_in(copies_key, number), X))
-        for number, label in enumerate(experiment.tests.perturbations)
+        for number, label in enumerate(perturbations)
     }
     apart, test = _set_apart(y_test, data.n_validation, experiment.seed)
     return Rows(X, y, y_true, X_test[test], y_test[test], X_test[apart], y_test[apart], copies)
@@ -227,7 +228,7 @@ def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np
 
 
 def train_networks(
-    experiment: Experiment,
+    experiment: Setting,
     X: np.ndarray,
     y: np.ndarray,
     keys: Any,
@@ -250,17 +251,19 @@ def train_networks(
         keep_epochs=training.keep_epochs,
         augment=None if training.augment is None else parse(training.augment),
     )
-    make = partial(_network, experiment, X.shape[-3:])
+    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
+
+    make = _maker(structure, X.shape[-3:], n_classes)
     return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
 
 
-def _network(experiment: Experiment, image_shape: tuple[int, ...], rngs: Any) -> Any:
-    """An untrained network of the experiment's structure."""
+@cache
+def _maker(structure: Network, image_shape: tuple[int, ...], n_classes: int) -> Callable[[Any], Any]:
+    """What makes a network of that structure: always the same function, for which one program is compiled."""
     from jaxmem.nets import network
 
-    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
-    options = asdict(experiment.network)
-    return network(options.pop("architecture"), image_shape, n_classes, **options, rngs=rngs)
+    options = asdict(structure)
+    return partial(network, options.pop("architecture"), image_shape, n_classes, **options)
 
 
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:

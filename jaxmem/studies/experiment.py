@@ -12,7 +12,7 @@ from jaxmem.classifiers import LDA, Classifier, GaussianNB, KNeighbors, LinearSV
 from jaxmem.data import parse
 from jaxmem.inputs import one_of
 
-__all__ = ["CLASSIFIERS", "INPUTS", "LAST", "Data", "Experiment", "Network", "Tests", "Training"]
+__all__ = ["CLASSIFIERS", "INPUTS", "LAST", "Data", "Experiment", "Network", "Setting", "Tests", "Training"]
 
 CLASSIFIERS: Mapping[str, Classifier] = {
     "ridge": Ridge(alpha=1.0),
@@ -157,14 +157,13 @@ class Tests:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Everything that decides the numbers of an experiment.
+class Setting:
+    """Networks that differ by chance alone, and what they are trained on.
 
     Args:
         data: the rows.
         network: the structure of the networks.
         training: how they are trained.
-        tests: what their features are tested with.
         seeds: networks, each with weights, minibatches, copies (and labels, if random) of its own; intervals are over
             these. All go through the same permutations.
         seed: of everything random, and of the split in training and test rows.
@@ -174,7 +173,6 @@ class Experiment:
     data: Data = Data()
     network: Network = Network()
     training: Training = Training()
-    tests: Tests = Tests()
     seeds: int = 5
     seed: int = 0
     data_dir: str | None = None
@@ -185,3 +183,14 @@ class Experiment:
             raise ValueError(f"seeds must be an integer >= 1, but is {self.seeds!r}.")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, but is {self.seed!r}.")
+
+
+@dataclass(frozen=True)
+class Experiment(Setting):
+    """Everything that decides the numbers of an experiment.
+
+    Args:
+        tests: what the features of the networks are tested with.
+    """
+
+    tests: Tests = Tests()

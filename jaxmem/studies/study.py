@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from jaxmem.studies.conduct import conduct
-from jaxmem.studies.experiment import Experiment
+from jaxmem.studies.experiment import Experiment, Setting
 from jaxmem.studies.records import Record, about
 from jaxmem.studies.store import Store
 from jaxmem.studies.summary import Claim, decided, with_adjusted_pvalues
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "comparison", "forget", "run"]
 
-ConfigT = TypeVar("ConfigT", bound=Experiment)
+ConfigT = TypeVar("ConfigT", bound=Setting)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Study(Generic[ConfigT]):
     question: str
     config: type[ConfigT]
     measure: Callable[[ConfigT, Store, bool], "xarray.Dataset"]
-    axis: Literal["epoch", "model", "layer", "perturbation", "classifier"]
+    axis: Literal["epoch", "model", "layer", "perturbation", "classifier", "score"]
     claims: Callable[["xarray.Dataset"], list[Claim]]
     varies: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,11 +89,13 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     if unfinished is not None:
         _claim_folder(unfinished, about(study.name, config))
     try:
-        data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
+        data = study.measure(config, Store(unfinished), progress)
     except ValueError:
         if unfinished is not None and not any(unfinished.glob("*.npz")):
             forget(unfinished)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.
         raise
+    if "observed" in data:
+        data = with_adjusted_pvalues(data)
     claims = [claim._asdict() for claim in decided(study.claims(data))]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
     return Record(study.name, dataclasses.asdict(config), data)

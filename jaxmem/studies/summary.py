@@ -10,7 +10,17 @@ from jaxmem.inference import adjusted, family_statistics, single_step
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Claim", "all_below", "decided", "is_positive", "over_seeds", "shown", "table", "with_adjusted_pvalues"]
+__all__ = [
+    "Claim",
+    "all_below",
+    "decided",
+    "is_positive",
+    "over_seeds",
+    "rank_correlation",
+    "shown",
+    "table",
+    "with_adjusted_pvalues",
+]
 
 
 class Claim(NamedTuple):
@@ -89,6 +99,23 @@ def over_seeds(values: "xarray.DataArray", confidence_level: float = 0.95) -> "x
     return xarray.Dataset({"mean": mean, "low": mean - reach, "high": mean + reach})
 
 
+def rank_correlation(first: "xarray.DataArray", second: "xarray.DataArray") -> "xarray.DataArray":
+    """Spearman's correlation over examples, equal values sharing their mean rank; NaN where all are equal."""
+    import xarray
+    from scipy import stats
+
+    def ranks(values: "xarray.DataArray") -> "xarray.DataArray":
+        ranked = xarray.apply_ufunc(
+            lambda array: stats.rankdata(array, axis=-1), values, input_core_dims=[["example"]],
+            output_core_dims=[["example"]],
+        )  # fmt: skip
+        centred = ranked - ranked.mean("example")
+        length = np.sqrt((centred**2).sum("example"))
+        return centred / length.where(length > 0)
+
+    return (ranks(first) * ranks(second)).sum("example", skipna=False)
+
+
 def with_adjusted_pvalues(data: "xarray.Dataset") -> "xarray.Dataset":
     """The data with p-values adjusted for there being so many tests.
 
@@ -147,9 +174,16 @@ def table(data: "xarray.Dataset") -> list[str]:
     """Lines of text: means over seeds and half the width of their 95% intervals.
 
     A learning index is undefined where the null is perfect, for nothing is left to be learnt: it says how often.
+    Of a study that tests no features: of every quantity that has one value for each network along the study's axis.
     """
     import pandas
 
+    if "observed" not in data:
+        axis = data.attrs["axis"]
+        own = {str(name): values for name, values in data.items() if set(values.dims) == {axis, "seed"}}
+        columns = {name.replace("_", " "): _cells(values, [axis]) for name, values in own.items()}
+        frame = pandas.DataFrame(columns, index=pandas.Index(data[axis].values, name=axis))
+        return [f"{data.attrs['question']} (means over seeds)", frame.to_string()]
     part = shown(data)
     own = part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
     axes = [d for d in ("model", "epoch", "layer", "perturbation", "classifier") if own.sizes[d] > 1]
@@ -165,16 +199,19 @@ def table(data: "xarray.Dataset") -> list[str]:
     }
     columns = {}
     for name, values in quantities.items():
-        found = over_seeds(values).squeeze(drop=True).transpose(*axes)
-        reach = (found.high - found["mean"]).values.ravel()
-        missing = values.isnull().sum("seed").squeeze(drop=True).transpose(*axes).values.ravel()
-        columns[name] = [
-            _cell(mean, half, int(n), values.sizes["seed"])
-            for mean, half, n in zip(found["mean"].values.ravel(), reach, missing, strict=True)
-        ]
+        columns[name] = _cells(values, axes)
     largest = own.learning_pvalue_adjusted.max("seed").squeeze(drop=True).transpose(*axes)
     columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]
     index = pandas.MultiIndex.from_product([own[axis].values for axis in axes], names=axes) if axes else [""]
     frame = pandas.DataFrame(columns, index=index)
     title = f"{data.attrs['question']} (layer {own.layer.values[-1]}, epoch {own.epoch.values[-1]}; means over seeds)"
     return [title, frame.to_string()]
+
+
+def _cells(values: "xarray.DataArray", axes: Sequence[str]) -> list[str]:
+    """Means over seeds along the axes, each with half the width of its interval if it has one."""
+    found = over_seeds(values)
+    order = [axis for axis in axes if values.sizes[axis] > 1]
+    columns = (found["mean"], found.high - found["mean"], values.isnull().sum("seed"))
+    flat = (column.squeeze(drop=True).transpose(*order).values.ravel() for column in columns)
+    return [_cell(*row, values.sizes["seed"]) for row in zip(*flat, strict=True)]

@@ -9,7 +9,7 @@ from flax import nnx
 from sklearn.datasets import load_digits
 
 from jaxmem.data import Shift
-from jaxmem.nets import MLP, TrainConfig, ensemble, logits, train, train_ensemble
+from jaxmem.nets import MLP, TrainConfig, ensemble, ensemble_logits, logits, train, train_ensemble
 from jaxmem.nets.epoch import run_ensemble_epoch
 
 CONFIG = TrainConfig(epochs=2, batch_size=40, learning_rate=3e-3, keep_epochs=(0, 2))
@@ -162,3 +162,31 @@ def test_members_of_the_librarys_networks_may_differ_in_their_dropout(rows):
         alone = train(MLP(64, 10, (16,), dropout=float(rate), rngs=nnx.Rngs(init_key)), X, y, config, train_key)
         np.testing.assert_allclose(ensemble.member(number).history.loss, alone.history.loss, rtol=1e-5)
     assert ensemble.history.loss[0] != ensemble.history.loss[1]
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_logits_of_all_members_and_epochs_are_those_of_each(rows, monkeypatch, backend):
+    X, _ = rows
+    together = train_ensemble(make, *rows, CONFIG, KEYS)
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    own = np.stack([X, X[::-1], 0.5 * X])
+    for inputs in (X, own):
+        found = ensemble_logits(together, inputs, batch_size=30)
+        assert found.shape == (3, 2, 100, 10)
+        for number, epoch in enumerate((0, 2)):
+            for member, model in enumerate(together.at(epoch)):
+                expected = logits(model, inputs if inputs is X else inputs[member])
+                np.testing.assert_allclose(found[member, number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_logits_of_an_ensemble_are_refused_where_they_say_nothing(rows):
+    X, _ = rows
+    together = train_ensemble(make, *rows, CONFIG, KEYS)
+    with pytest.raises(ValueError, match="leading axis of the 3 members"):
+        ensemble_logits(together, np.stack([X, X]))
+    with pytest.raises(ValueError, match="batch_size"):
+        ensemble_logits(together, X, batch_size=0)
+    with pytest.raises(ValueError, match="member 1 has NaN or infinite logits at epoch 0"):
+        ensemble_logits(together, np.stack([X, np.full_like(X, np.nan), X]))
+    with pytest.raises(ValueError, match=r"Epoch 1 was not kept; the kept epochs are \(0, 2\)"):
+        together.at(1)

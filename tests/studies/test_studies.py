@@ -9,7 +9,7 @@ import xarray
 
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Data, Network, Tests, Training, load_record, study
+from jaxmem.studies import STUDIES, Data, Experiment, Network, Tests, Training, load_record, study
 from jaxmem.studies.summary import table
 
 _CHANGES = {
@@ -23,6 +23,15 @@ _CHANGES = {
     "retraining": {"n_retrained": 19},
     "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.2, 0.4)},
     "random-labels": {"shares": (0.0, 1.0)},
+    "patterns": {"patterns": ("pixel", "patch"), "n_neighbors": 5},
+    "per-example": {
+        "data": Data(n_train=120, random_labels=0.2),
+        "tests": Tests(perturbations=("shift:1",), n_permutations=19),
+        "n_members": 20,
+        "share": 0.5,
+        "n_neighbors": 5,
+        "n_probes": 2,
+    },
     "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
 }
 
@@ -36,6 +45,8 @@ def small(name):
         "tests": Tests(n_permutations=19),
         "seeds": 2,
     }
+    if not isinstance(config, Experiment):
+        del common["tests"]
     return replace(config, **(common | _CHANGES.get(name, {})))
 
 

@@ -5,7 +5,16 @@ import pytest
 import xarray
 from scipy import stats
 
-from jaxmem.studies.summary import Claim, all_below, decided, is_positive, over_seeds, with_adjusted_pvalues
+from jaxmem.studies.summary import (
+    Claim,
+    all_below,
+    decided,
+    is_positive,
+    over_seeds,
+    rank_correlation,
+    table,
+    with_adjusted_pvalues,
+)
 
 
 def test_the_interval_over_seeds_is_students():
@@ -100,3 +109,28 @@ def test_a_test_that_stands_in_several_places_is_counted_once():
     data = with_adjusted_pvalues(family(scores, np.repeat(null, 5, axis=0), [0.01, 0.01, 0.01, 0.04, 0.5]))
     found = data.memorization_pvalue_adjusted.values.ravel()
     np.testing.assert_allclose(found, [0.03, 0.03, 0.03, 0.06, 0.5])  # 3 x 0.01 / 1, 3 x 0.04 / 2, 3 x 0.5 / 3.
+
+
+def test_rank_correlation_is_spearmans():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 5, (3, 20)).astype(float), rng.random((3, 20))
+    first[0, 3] = np.inf  # A row that was never learnt comes last.
+    found = rank_correlation(*(xarray.DataArray(each, dims=("seed", "example")) for each in (first, second)))
+    expected = [stats.spearmanr(*pair).statistic for pair in zip(np.minimum(first, 9), second, strict=True)]
+    np.testing.assert_allclose(found, expected)
+    constant = xarray.DataArray(np.ones((1, 20)), dims=("seed", "example"))
+    assert np.isnan(rank_correlation(constant, constant)).all()
+
+
+def test_a_study_that_tests_no_features_shows_what_each_network_has_one_of():
+    data = xarray.Dataset(
+        {
+            "epochs_to_99": (("model", "seed"), [[3.0, 5.0], [9.0, 9.0]]),
+            "accuracy": (("model", "seed", "epoch"), np.zeros((2, 2, 4))),
+        },
+        {"model": ["images", "noise"], "seed": [0, 1]},
+        {"axis": "model", "question": "What?"},
+    )
+    title, text = table(data)
+    assert title.startswith("What?")
+    assert text.split() == ["epochs", "to", "99", "model", "images", "4.000", "±12.706", "noise", "9.000", "±0.000"]
