@@ -6,7 +6,19 @@ On a GPU or TPU the same commands run as they are. Figures go to `benchmarks/res
 import argparse
 import json
 
-from benchmarks import calibration, ensembles, floor, label_noise, memory, monitor, peers, scaling, start, studies
+from benchmarks import (
+    calibration,
+    ensembles,
+    floor,
+    label_noise,
+    memory,
+    monitor,
+    peers,
+    scaling,
+    similarity,
+    start,
+    studies,
+)
 from benchmarks.measure import record, rounded
 
 BENCHMARKS = {
@@ -18,6 +30,7 @@ BENCHMARKS = {
     "memory": memory.peaks,
     "monitor": monitor.beside_an_epoch,
     "ensembles": ensembles.against_single_runs,
+    "similarity": similarity.all_pairs,
     "start": start.first_result,
     "label-noise": label_noise.areas,
     "calibration": calibration.type_one_errors,

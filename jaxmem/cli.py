@@ -1,4 +1,4 @@
-"""The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`, `jaxmem datasets`, `jaxmem prepare`."""
+"""The command line: `jaxmem run`, `dissect`, `study NAME`, `report FOLDER`, `datasets`, `prepare NAME`."""
 
 import os
 import sys
@@ -11,13 +11,14 @@ import tyro
 from jaxmem import data
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Experiment, epochs, load_record, study
+from jaxmem.studies import STUDIES, dissect, epochs, load_record, study
 from jaxmem.studies.records import check_folder
 
 __all__ = ["main", "program"]
 
 app = tyro.extras.SubcommandApp()
 _DEFAULT = epochs.Config()
+_DISSECTION = dissect.Config()
 # One subcommand a study; its options are those of its configuration.
 _OfStudy = Union[  # noqa: UP007
     tuple(
@@ -39,6 +40,27 @@ def run(
     Trains some MLPs, makes perturbed copies of their training rows, tests their features at every kept epoch on
     shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.json, figures and a
     page, index.html.
+
+    Args:
+        config: what to run.
+        output: folder for the results.
+        force: write into the output folder even if it exists, replacing the results in it.
+        quiet: show neither progress nor the table.
+    """
+    _conduct(config, output, force, quiet)
+
+
+@app.command(name="dissect")
+def run_dissect(
+    config: dissect.Config = _DISSECTION,
+    output: Path = Path("jaxmem-dissect"),
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Compare networks that learn with networks that memorize: the study `dissect`.
+
+    Trains groups of networks on true labels, on one random labelling, and on one of their own each, compares all pairs
+    by several measures of similarity, and writes a folder as `jaxmem run` does.
 
     Args:
         config: what to run.
@@ -118,7 +140,7 @@ def _name(config: Any) -> str:
     return next(name for name, each in STUDIES.items() if each.config is type(config))
 
 
-def _conduct(config: Experiment, output: Path, force: bool, quiet: bool) -> None:
+def _conduct(config: Any, output: Path, force: bool, quiet: bool) -> None:
     folder = check_folder(output, force=force)
     unfinished = folder.with_name(f".{folder.name}-unfinished")
     record = study.run(STUDIES[_name(config)], config, progress=not quiet, unfinished=unfinished)

@@ -1,5 +1,11 @@
 """Pictures of results: labelled numbers in, a Matplotlib figure out. Nothing here computes a statistic but means."""
 
+from jaxmem.plots.similarity import (
+    dissection_figures,
+    similarity_heatmap,
+    similarity_map,
+    similarity_over_epochs,
+)
 from jaxmem.plots.studies import (
     epochs_figure,
     indices_figure,
@@ -10,10 +16,14 @@ from jaxmem.plots.studies import (
 )
 
 __all__ = [
+    "dissection_figures",
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
     "retraining_figure",
+    "similarity_heatmap",
+    "similarity_map",
+    "similarity_over_epochs",
     "stopping_figure",
     "study_figures",
 ]

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxmem.plots.similarity import dissection_figures
 from jaxmem.studies.summary import over_seeds, shown
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _OBSERVED, _NULL, _TEST, _CHANCE, _LEARNING = "#0072B2", "#D55E00", "#009E73", "
 
 def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
     """The figures of a study by file name."""
+    if "similarity" in data:
+        return dissection_figures(data)
     figures = {"indices.png": indices_figure(data)}
     if data.attrs["axis"] == "epoch":
         figures = {"epochs.png": epochs_figure(data), **figures}

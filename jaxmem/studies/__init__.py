@@ -1,11 +1,13 @@
 """Whole experiments: what is compared, on which rows, and what came out.
 
-Reconstructed from the abstract and summaries of Chaibub Neto (2018), arXiv:1802.07714: every setting here is ours.
+Reconstructed from the abstracts and summaries of Chaibub Neto (2018), arXiv:1802.07714, and, `dissect`, of Gu & Tresp
+(2019), arXiv:1911.09537: every setting here is ours.
 """
 
 from jaxmem.studies import (
     capacity,
     classifiers,
+    dissect,
     epochs,
     label_noise,
     layers,
@@ -50,5 +52,6 @@ _MODULES = (
     classifiers,
     retraining,
     stopping,
+    dissect,
 )
 STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

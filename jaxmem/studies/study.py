@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Study", "comparison", "forget", "run"]
 
-ConfigT = TypeVar("ConfigT", bound=Experiment)
+ConfigT = TypeVar("ConfigT", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     if unfinished is not None:
         _claim_folder(unfinished, about(study.name, config))
     try:
-        data = with_adjusted_pvalues(study.measure(config, Store(unfinished), progress))
+        data = study.measure(config, Store(unfinished), progress)
+        data = with_adjusted_pvalues(data) if "observed" in data else data
     except ValueError:
         if unfinished is not None and not any(unfinished.glob("*.npz")):
             forget(unfinished)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxmem.inference import adjusted, family_statistics, single_step
+from jaxmem.studies.dissection import similarity_table
 
 if TYPE_CHECKING:
     import xarray
@@ -103,6 +104,8 @@ def table(data: "xarray.Dataset") -> list[str]:
     """Lines of text: means over seeds and half the width of their 95% intervals."""
     import pandas
 
+    if "similarity" in data:
+        return similarity_table(data)
     part = shown(data)
     own = part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
     axes = [d for d in ("model", "epoch", "layer", "perturbation", "classifier") if own.sizes[d] > 1]
