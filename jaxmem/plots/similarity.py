@@ -110,6 +110,7 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
                 style = f"{_MARKERS[number % len(_MARKERS)]}-"
                 options: dict[str, Any] = {"color": _COLORS[number % len(_COLORS)], "markersize": 4, "lw": 1.2}
                 panel.errorbar(places, mean, errors, fmt=style, label=str(group), capsize=2, elinewidth=1, **options)
+            panel.set_visible(bool(own.within_mean.notnull().any()))
             panel.set_xticks(places, [str(epoch) for epoch in data.epoch.values], fontsize=8)
             panel.grid(axis="y", alpha=0.25)
             # Intervals of four networks can be wider than the range of the measure.
@@ -127,13 +128,17 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
     """The figures of the study `dissect` by file name: over epochs, heat maps, and maps of the networks."""
     last, groups = data.isel(epoch=-1).sel(rows="test"), [str(group) for group in data.group_of_network.values]
     measures = [str(measure) for measure in data.measure.values]
-    heat, cells = _panels(1, len(measures), 3.9)
-    maps, places = _panels(1, len(measures))
+    columns = min(3, len(measures))
+    rows = -(-len(measures) // columns)
+    (heat, cells), (maps, places) = _panels(rows, columns, 4.0, 3.2), _panels(rows, columns, 3.6, 3.0)
     for number, measure in enumerate(measures):
+        at = divmod(number, columns)
         matrix = last.similarity.sel(measure=measure, layer=shown_layer(data, measure)).values
         title = f"{measure}, {shown_layer(data, measure)}"
-        similarity_heatmap(matrix, groups, axes=cells[0, number], title=title)
-        similarity_map(matrix, groups, measure=measure, axes=places[0, number], title=measure)
+        similarity_heatmap(matrix, groups, axes=cells[at], title=title)
+        similarity_map(matrix, groups, measure=measure, axes=places[at], title=measure)
+    for empty in [*cells.flat[len(measures) :], *places.flat[len(measures) :]]:
+        empty.set_visible(False)
     epoch = int(data.epoch.values[-1])
     heat.suptitle(f"Similarity of networks on test rows, epoch {epoch}", fontsize=12)
     _finish(maps, places[0, 0], f"Networks by their similarity on test rows, epoch {epoch}")
@@ -146,10 +151,10 @@ def _new_axes(width: float, height: float) -> "Axes":
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
-def _panels(n_rows: int, n_columns: int, width: float = 2.8) -> Any:
+def _panels(n_rows: int, n_columns: int, width: float = 2.8, height: float = 2.5) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * n_columns + 0.6, 2.5 * n_rows + 1.2), layout="constrained")
+    figure = Figure(figsize=(width * n_columns + 0.6, height * n_rows + 1.2), layout="constrained")
     return figure, figure.subplots(n_rows, n_columns, squeeze=False)
 
 

@@ -22,6 +22,7 @@ _CHANGES = {
     "retraining": {"n_retrained": 19},
     "stopping": {"data": Data(n_train=120, n_validation=100), "shares": (0.2, 0.4)},
     "random-labels": {"shares": (0.0, 1.0)},
+    "dissect": {"n_rows": 60, "measures": ("cka", "agreement", "error-overlap"), "shares": (), "seeds": 3},
     "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
 }
 
@@ -35,10 +36,11 @@ def small(name):
         "tests": Tests(n_permutations=19),
         "seeds": 2,
     }
-    return replace(config, **(common | _CHANGES.get(name, {})))
+    changes = common | _CHANGES.get(name, {})
+    return replace(config, **{option: value for option, value in changes.items() if hasattr(config, option)})
 
 
-quick = ("epochs",)
+quick = ("epochs", "dissect")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])
