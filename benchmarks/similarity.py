@@ -3,9 +3,11 @@
 Per measure: `jaxmem` is `jm.similarities`; `textbook` the formula as published, from the features of both networks, for
 every pair (a few pairs are timed, and their mean is multiplied by the number of pairs); `prepared` the best loop that
 we could write in NumPy, which does for every network once what does not need the pair, as jaxmem does. Pairs are
-those above the diagonal. NumPy's products and singular values run in OpenBLAS with all of its threads.
+those above the diagonal. Products of NumPy's and singular values of both run in OpenBLAS; see `benchmarks.monitor` for
+what becomes of its threads on a machine that is busy.
 """
 
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +32,7 @@ def all_pairs(
     width: int = 256,
     n_classes: int = 10,
     textbook_pairs: int = 2,
-    rounds: int = 3,
+    rounds: int = 1,
     measures: tuple[str, ...] = MEASURES,
 ) -> dict[str, Any]:
     """Seconds of every way by measure, and how many times as long as jaxmem the loops take."""
@@ -38,6 +40,7 @@ def all_pairs(
     common = rng.standard_normal((n, 20), dtype=np.float32)
     widths = {"features": width, "logits": n_classes, "predictions": n_classes}
     figures: dict[str, Any] = {"networks": n_networks, "rows": n, "width": width, "measures": {}}
+    figures["openblas_threads"] = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     for name in measures:
         d = widths[BY_NAME[name].facts.takes]
         mixes = rng.standard_normal((n_networks, 20, d), dtype=np.float32) / 4
