@@ -159,7 +159,7 @@ def test_maps_show_a_cloud_for_every_group(tmp_path):
 def test_a_dissection_is_drawn_over_epochs_as_heat_maps_and_as_maps(tmp_path):
     rng = np.random.default_rng(0)
     coordinates = {
-        "measure": ["cka", "agreement"],
+        "measure": ["cka", "jensen-shannon"],
         "rows": ["train", "test", "noise"],
         "epoch": [0, 5],
         "layer": ["layer1", "output"],
@@ -178,7 +178,7 @@ def test_a_dissection_is_drawn_over_epochs_as_heat_maps_and_as_maps(tmp_path):
     np.testing.assert_allclose(means(panels[3])["random"], mean[1, 1, :, 1, 1])
     assert [axes.get_title() for axes in figures["heatmaps.png"].axes if axes.images] == [
         "cka, layer1",
-        "agreement, output",
+        "jensen-shannon, output (0: alike)",
     ]
     for name, figure in figures.items():
         figure.savefig(tmp_path / name)

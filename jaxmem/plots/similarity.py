@@ -135,6 +135,7 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         at = divmod(number, columns)
         matrix = last.similarity.sel(measure=measure, layer=shown_layer(data, measure)).values
         title = f"{measure}, {shown_layer(data, measure)}"
+        title += "" if MEASURES[measure].facts.larger_is_similar else " (0: alike)"
         similarity_heatmap(matrix, groups, axes=cells[at], title=title)
         similarity_map(matrix, groups, measure=measure, axes=places[at], title=measure)
     for empty in [*cells.flat[len(measures) :], *places.flat[len(measures) :]]:
