@@ -17,6 +17,7 @@ from benchmarks import (
     monitor,
     peers,
     scaling,
+    similarity,
     start,
     studies,
 )
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "checkpoints": checkpoints.overhead,
     "monitor": monitor.beside_an_epoch,
     "ensembles": ensembles.against_single_runs,
+    "similarity": similarity.all_pairs,
     "start": start.first_result,
     "label-noise": label_noise.areas,
     "calibration": calibration.type_one_errors,

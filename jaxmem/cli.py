@@ -1,4 +1,4 @@
-"""The command line: `jaxmem run`, `jaxmem study NAME`, `jaxmem report FOLDER`, `jaxmem datasets`, `jaxmem prepare`."""
+"""The command line: `jaxmem run`, `dissect`, `study NAME`, `report FOLDER`, `datasets`, `prepare NAME`."""
 
 import dataclasses
 import os
@@ -14,13 +14,14 @@ import tyro
 from jaxmem import data
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Setting, epochs, load_record, study
+from jaxmem.studies import STUDIES, Setting, dissect, epochs, load_record, study
 from jaxmem.studies.records import check_folder
 
 __all__ = ["main", "program"]
 
 app = tyro.extras.SubcommandApp()
 _DEFAULT = epochs.Config()
+_DISSECTION = dissect.Config()
 # One subcommand a study; its options are those of its configuration.
 _OfStudy = Union[  # noqa: UP007
     tuple(
@@ -42,6 +43,27 @@ def run(
     Trains some MLPs, makes perturbed copies of their training rows, tests their features at every kept epoch on
     shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.json, figures and a
     page, index.html.
+
+    Args:
+        config: what to run.
+        output: folder for the results.
+        force: write into the output folder even if it exists, replacing the results in it.
+        quiet: show neither progress nor the table.
+    """
+    _conduct(config, output, force, quiet)
+
+
+@app.command(name="dissect")
+def run_dissect(
+    config: dissect.Config = _DISSECTION,
+    output: Path = Path("jaxmem-dissect"),
+    force: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Compare networks that learn with networks that memorize: the study `dissect`.
+
+    Trains groups of networks on true labels, on one random labelling, and on one of their own each, compares all pairs
+    by several measures of similarity, and writes a folder as `jaxmem run` does.
 
     Args:
         config: what to run.

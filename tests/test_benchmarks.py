@@ -16,6 +16,7 @@ from benchmarks import (
     monitor,
     peers,
     scaling,
+    similarity,
     studies,
 )
 from jaxmem.studies import Tests, Training
@@ -110,3 +111,13 @@ def test_outcomes_of_a_small_study():
     (found,) = studies.outcomes(["sample-size"], tests=Tests(n_permutations=9), **changes).values()
     assert found["seconds"] > 0 and len(found["claims"]) == 3
     assert all(isinstance(claim["holds"], bool) and claim["seen"] for claim in found["claims"].values())
+
+
+@pytest.mark.nightly
+def test_similarities_beside_loops_on_small_sizes():
+    figures = similarity.all_pairs(n_networks=4, n=61, width=8, n_classes=5, textbook_pairs=1, rounds=1)
+    for name, found in figures["measures"].items():
+        ratio = found["seconds"]["textbook"] / found["seconds"]["jaxmem"]
+        assert math.isclose(found["textbook_over_jaxmem"], ratio)
+        assert found["largest_difference_from_textbook"] < 1e-4, name
+        assert found["largest_difference_from_prepared"] < 1e-4, name

@@ -156,3 +156,14 @@ def test_data_sets_are_listed(capsys, tmp_path):
     assert "ready: digits" in text and "fashion_mnist" in text
     assert main(["prepare", "nothing", "--data-dir", str(tmp_path)]) == 1
     assert "cannot be prepared" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_dissect_writes_what_report_draws_again(tmp_path, capsys):
+    output = tmp_path / "out"
+    options = ["--n-train", "120", "--widths", "16", "8", "--epochs", "1", "--n-rows", "60", "--seeds", "3"]
+    assert main(["dissect", *options, "--measures", "cka", "agreement", "--output", str(output)]) == 0
+    assert "true > shared random on test rows (cka, layer2)" in capsys.readouterr().out
+    (output / "map.png").unlink()
+    assert main(["report", str(output)]) == 0
+    assert (output / "map.png").exists() and "one way to learn" in (output / "index.html").read_text()

@@ -8,12 +8,15 @@ import xarray
 
 from jaxmem.plots import (
     conflicts_figure,
+    dissection_figures,
     epochs_figure,
     indices_figure,
     label_noise_figure,
     learning_order_figure,
     retraining_figure,
     scores_figure,
+    similarity_heatmap,
+    similarity_map,
     stopping_figure,
     study_figures,
 )
@@ -194,3 +197,62 @@ def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
     np.testing.assert_allclose(wrong.get_xdata(), data.value.sel(score="margin").median("seed")[:5])
     figure.savefig(tmp_path / "figure.png")
     assert scores_figure(data).axes
+
+
+def similarities_of_groups():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(7, 30))
+    vectors[[0, 2, 5]] += 3 * rng.normal(size=30)
+    return np.corrcoef(vectors), ["true", "random", "true", "random", "random", "true", "other"]
+
+
+def test_heat_maps_are_ordered_by_group(tmp_path):
+    matrix, groups = similarities_of_groups()
+    axes = similarity_heatmap(matrix, groups, title="CKA")
+    order = [0, 2, 5, 1, 3, 4, 6]
+    np.testing.assert_array_equal(axes.images[0].get_array(), matrix[np.ix_(order, order)])
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["true", "random", "other"]
+    np.testing.assert_allclose(axes.get_yticks(), [1, 4, 6])
+    assert sorted({float(line.get_xdata()[0]) for line in axes.get_lines()} - {0.0}) == [2.5, 5.5]
+    off = matrix[~np.eye(7, dtype=bool)]
+    np.testing.assert_allclose(axes.images[0].get_clim(), [off.min(), off.max()])
+    axes.figure.savefig(tmp_path / "figure.png")
+
+
+def test_maps_show_a_cloud_for_every_group(tmp_path):
+    matrix, groups = similarities_of_groups()
+    axes = similarity_map(matrix, groups, measure="cka", title="map")
+    clouds = {cloud.get_label(): cloud.get_offsets() for cloud in axes.collections}
+    assert {name: len(points) for name, points in clouds.items()} == {"true": 3, "random": 3, "other": 1}
+    assert "% shown" in axes.get_title()
+    # The three that are alike lie together.
+    assert np.ptp(clouds["true"], axis=0).max() < np.ptp(clouds["random"], axis=0).max()
+    axes.figure.savefig(tmp_path / "figure.png")
+
+
+def test_a_dissection_is_drawn_over_epochs_as_heat_maps_and_as_maps(tmp_path):
+    rng = np.random.default_rng(0)
+    coordinates = {
+        "measure": ["cka", "jensen-shannon"],
+        "rows": ["train", "test", "noise"],
+        "epoch": [0, 5],
+        "layer": ["layer1", "output"],
+        "group": ["true", "random"],
+        "group_of_network": ("network", ["true"] * 3 + ["random"] * 3),
+    }
+    cells = ("measure", "rows", "epoch", "layer")
+    matrices = np.corrcoef(rng.normal(size=(6, 9))) * np.ones((2, 3, 2, 2, 1, 1))
+    mean = rng.uniform(size=(2, 3, 2, 2, 2))
+    data = {"similarity": ((*cells, "network", "other_network"), matrices)}
+    data |= {f"within_{end}": ((*cells, "group"), mean + by) for end, by in (("mean", 0), ("low", -0.1), ("high", 0.2))}
+    figures = dissection_figures(xarray.Dataset(data, coordinates))
+    assert set(figures) == {"similarity.png", "heatmaps.png", "map.png"}
+    panels = figures["similarity.png"].axes
+    assert len(panels) == 6
+    np.testing.assert_allclose(means(panels[3])["random"], mean[1, 1, :, 1, 1])
+    assert [axes.get_title() for axes in figures["heatmaps.png"].axes if axes.images] == [
+        "cka, layer1",
+        "jensen-shannon, output (0: alike)",
+    ]
+    for name, figure in figures.items():
+        figure.savefig(tmp_path / name)

@@ -8,6 +8,7 @@ from jaxmem.plots.bridge import bridge_figure
 from jaxmem.plots.panels import COLORS, GREY, finish, grid, line
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
+from jaxmem.plots.similarity import dissection_figures
 from jaxmem.studies.summary import over_seeds, shown
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         return {"learning-order.png": learning_order_figure(data), "conflicts.png": conflicts_figure(data)}
     if "correlation_with_memorization" in data:
         return {"scores.png": scores_figure(data)}
+    if "similarity" in data:
+        return dissection_figures(data)
     figures = {"indices.png": indices_figure(data)}
     if data.attrs["axis"] == "epoch":
         figures = {"epochs.png": epochs_figure(data), **figures}

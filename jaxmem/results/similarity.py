@@ -63,7 +63,7 @@ class SimilarityTest(_Permuted):
         measure: what is compared, as it prints. `statistic` is in its range.
         n_rows: on how many rows.
 
-    See `_Permuted` for the other attributes.
+    The statistic, its p-value and null, the key and the number of permutations are as in `PermutationTest`.
     """
 
     measure: str
@@ -99,7 +99,7 @@ class GroupSimilarityTest(_Permuted):
         similarities: of the networks of both groups, shape (N, N).
         in_first: which of them belong to the first group, shape (N,).
 
-    See `_Permuted` for the other attributes.
+    The statistic, its p-value and null, the key and the number of permutations are as in `PermutationTest`.
     """
 
     first: str

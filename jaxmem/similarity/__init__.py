@@ -17,6 +17,7 @@ from jaxmem.similarity.pairs import pair_similarity, similarities
 from jaxmem.similarity.predictivity import LinearPredictivity
 from jaxmem.similarity.procrustes import Procrustes
 from jaxmem.similarity.rsa import RSA
+from jaxmem.similarity.scaling import classical_scaling, square_distance
 
 __all__ = [
     "CCA",
@@ -35,6 +36,7 @@ __all__ = [
     "Measure",
     "NeighborOverlap",
     "Procrustes",
+    "classical_scaling",
     "group_similarity_test",
     "group_similarity_tests",
     "measure_by_name",
@@ -42,4 +44,5 @@ __all__ = [
     "similarities",
     "similarity_test",
     "similarity_tests",
+    "square_distance",
 ]

@@ -81,8 +81,7 @@ def similarities(
 
 def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> list[Any]:
     """The states of networks, padded with zeros to the shapes of the widest."""
-    kinds = {X.shape: jax.eval_shape(measure.prepare, X) for X in arrays}
-    shapes = _widest(list(kinds.values()))
+    shapes = _widest(measure, arrays)
     return [_padded(_prepare(measure, X), shapes) for X in arrays]
 
 
@@ -90,7 +89,7 @@ def _tiles(
     measure: Measure, arrays: list[Float[Array, "n _"]]
 ) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
     """The tiles on and above the diagonal."""
-    shapes = _widest([jax.eval_shape(measure.prepare, X) for X in arrays])
+    shapes = _widest(measure, arrays)
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     side = max(1, min(math.ceil(len(arrays) / _TILES), math.isqrt(_OF_A_TILE // size)))
     slices = [slice(start, start + side) for start in range(0, len(arrays), side)]
@@ -108,8 +107,9 @@ def _tiles(
             yield slices[row], slices[column], _of_tile(measure, of_row, of_column)
 
 
-def _widest(states: list[Any]) -> Any:
+def _widest(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> Any:
     """Shapes that hold the states of all networks."""
+    states = [jax.eval_shape(measure.prepare, X) for X in {(X.shape, X.dtype): X for X in arrays}.values()]
 
     def widest(*leaves: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         shape = tuple(map(max, zip(*(leaf.shape for leaf in leaves), strict=True)))

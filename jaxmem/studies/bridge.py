@@ -74,11 +74,11 @@ def _models(config: Config) -> Mapping[str, Experiment]:
 
 
 def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    dims = {"similarity": ("epoch", "measure", "seed", "other_seed")}
+    dims = {"pair_similarity": ("epoch", "measure", "seed", "other_seed")}
     together = Together(("similarity", config.measures), dims, _similarities)
     data = conduct(_models(config), store, progress=progress, together=together)
     data = data.assign_coords(measure=list(config.measures), other_seed=data.seed.values)
-    data = data.assign(dissimilarity=_mean_over_pairs(1 - data.similarity))
+    data = data.assign(dissimilarity=_mean_over_pairs(1 - data.pair_similarity))
     return data.assign(rank_correlation=_jackknifed(data))
 
 
@@ -95,7 +95,7 @@ def _similarities(experiment: Experiment, trained: "TrainedEnsemble", rows: Rows
         predicted = [logits(model, rows.X_test) for model in models]
         taken = {"features": layers}
         found.append([similarities(taken.get(MEASURES[m].facts.takes, predicted), m) for m in config.measures])
-    return {"similarity": np.array(found)}
+    return {"pair_similarity": np.array(found)}
 
 
 def _mean_over_pairs(values: "xarray.DataArray") -> "xarray.DataArray":
@@ -127,7 +127,7 @@ def _jackknifed(data: "xarray.Dataset") -> "xarray.DataArray":
 
     def correlations(kept: Any) -> "xarray.DataArray":
         part = data.sel(seed=kept, other_seed=kept)
-        part = part.assign(dissimilarity=_mean_over_pairs(1 - part.similarity))
+        part = part.assign(dissimilarity=_mean_over_pairs(1 - part.pair_similarity))
         return xarray.concat(
             [_correlation(points) for points in _axes(part).values()], xarray.Variable("along", list(_axes(part)))
         )

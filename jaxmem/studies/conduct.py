@@ -252,8 +252,7 @@ def train_networks(
         augment=None if training.augment is None else parse(training.augment),
     )
     n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
-
-    make = _maker(structure, X.shape[-3:], n_classes)
+    make = _maker(experiment.network, X.shape[-3:], n_classes)
     return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
 
 
@@ -263,7 +262,8 @@ def _maker(structure: Network, image_shape: tuple[int, ...], n_classes: int) -> 
     from jaxmem.nets import network
 
     options = asdict(structure)
-    return partial(network, options.pop("architecture"), image_shape, n_classes, **options)
+    architecture = options.pop("architecture")
+    return lambda rngs: network(architecture, image_shape, n_classes, **options, rngs=rngs)
 
 
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:

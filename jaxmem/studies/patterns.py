@@ -61,11 +61,6 @@ class Config(Setting):
             raise ValueError(f"patterns must name each once, but is {self.patterns!r}.")
         if not 0 < self.share < 1:
             raise ValueError(f"share is {self.share!r}; expected a share of the rows between 0 and 1.")
-        if self.data.inputs != IMAGES or self.data.random_labels or self.data.confused_labels:
-            raise ValueError(
-                "this study puts noise and random labels in the place of images and labels itself: leave inputs, "
-                "random_labels and confused_labels as they are."
-            )
 
 
 class _Given(NamedTuple):
@@ -306,4 +301,5 @@ STUDY = Study(
     _measure,
     "model",
     _claims,
+    varies={"data.inputs": "patterns", "data.random_labels": "share", "data.confused_labels": "share"},
 )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from jaxmem.inference import adjusted, family_statistics, single_step
+from jaxmem.studies.dissection import similarity_table
 
 if TYPE_CHECKING:
     import xarray
@@ -178,6 +179,8 @@ def table(data: "xarray.Dataset") -> list[str]:
     """
     import pandas
 
+    if "similarity" in data:
+        return similarity_table(data)
     if "observed" not in data:
         axis = data.attrs["axis"]
         own = {str(name): values for name, values in data.items() if set(values.dims) == {axis, "seed"}}
@@ -214,4 +217,4 @@ def _cells(values: "xarray.DataArray", axes: Sequence[str]) -> list[str]:
     order = [axis for axis in axes if values.sizes[axis] > 1]
     columns = (found["mean"], found.high - found["mean"], values.isnull().sum("seed"))
     flat = (column.squeeze(drop=True).transpose(*order).values.ravel() for column in columns)
-    return [_cell(*row, values.sizes["seed"]) for row in zip(*flat, strict=True)]
+    return [_cell(mean, half, int(n), values.sizes["seed"]) for mean, half, n in zip(*flat, strict=True)]

@@ -14,6 +14,7 @@ from jaxmem.inference import (
     adjusted,
     check_reachable,
     confidence_interval,
+    family_pvalues,
     family_statistics,
     mid_pvalue,
     pvalue,
@@ -285,3 +286,21 @@ def test_only_pvalues_are_adjusted(pvalues):
 def test_alpha_lies_between_zero_and_one(alpha):
     with pytest.raises(ValueError, match="alpha must lie strictly between"):
         check_reachable("maxT", 2, 99, "greater", alpha)
+
+
+@pytest.mark.parametrize("correction", SEPARATE + JOINT)
+@pytest.mark.parametrize("alternative", ALTERNATIVES)
+def test_pvalues_of_a_family_are_made_of_its_parts(correction, alternative):
+    scores = np.random.default_rng(0).normal(size=(4, 60)) * np.array([[1], [1], [5], [1]])
+    scores[1, 0] = 4.0
+    separate, together = family_pvalues(scores, alternative, correction)
+    np.testing.assert_array_equal(separate, [pvalue(row[0], row[1:], alternative) for row in scores])
+    if correction in SEPARATE:
+        expected = adjusted(separate, correction)
+    else:
+        statistics = family_statistics(scores, alternative, correction, studentize=correction.startswith("maxT"))
+        if correction == "maxT-stepdown":
+            expected = step_down(statistics)
+        else:
+            expected = single_step(statistics[:, 0], statistics.max(axis=0), correction)
+    np.testing.assert_array_equal(together, np.maximum(expected, separate))

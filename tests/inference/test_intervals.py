@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxmem.inference import Estimate, hierarchical_interval, of_means, quantile_interval
+from jaxmem.inference import (
+    Estimate,
+    difference_of_pairs,
+    hierarchical_interval,
+    of_means,
+    of_pairs,
+    quantile_interval,
+)
 
 rng = np.random.default_rng(0)
 
@@ -99,3 +106,38 @@ def test_the_bootstrap_repeats_itself_and_ends_in_a_point_where_nothing_varies()
 def test_what_has_no_interval_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_intervals_over_networks_by_hand():
+    # Leaving a network out leaves means 3, 2, 1 (of pairs 23, 13, 12); their mean is 2, and squares sum to 2.
+    matrix = np.array([[9.0, 1, 2], [1, 9, 3], [2, 3, 9]])
+    found = of_pairs(matrix)
+    assert found.value == 2 and found.standard_error == pytest.approx(np.sqrt(2 / 3 * 2))
+    assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 2) * found.standard_error)
+    assert of_pairs(matrix[:2, :2]) == (1, -np.inf, np.inf, np.inf)
+    both = np.zeros((6, 6))
+    both[:3, :3], both[3:, 3:] = matrix, 2 * matrix
+    found = difference_of_pairs(both, np.arange(6) < 3)
+    assert found.value == -2 and found.standard_error == pytest.approx(np.sqrt(4 / 3 + 16 / 3))
+    with pytest.raises(ValueError, match="2 networks or more"):
+        of_pairs(matrix[:1, :1])
+    with pytest.raises(ValueError, match="finite"):
+        of_pairs(np.full((3, 3), np.nan))
+
+
+@pytest.mark.parametrize("n", [4, 8])
+def test_intervals_cover_the_mean_of_all_networks(n):
+    """Correlations of random vectors around a common one; 0.95 of the intervals are to hold the mean over all pairs."""
+    rng = np.random.default_rng(n)
+    centre = np.linspace(-1, 1, 20)
+    truth = np.corrcoef(rng.normal(size=(600, 20)) + centre)[np.triu_indices(600, 1)].mean()
+    covered, covered_as_if_independent = [], []
+    for _ in range(400):
+        matrix = np.corrcoef(rng.normal(size=(n, 20)) + centre)
+        found = of_pairs(matrix)
+        covered.append(found.low <= truth <= found.high)
+        values = matrix[np.triu_indices(n, 1)]
+        reach = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+        covered_as_if_independent.append(abs(values.mean() - truth) <= reach)
+    assert 0.92 <= np.mean(covered) <= 0.99
+    assert np.mean(covered_as_if_independent) < np.mean(covered)

@@ -7,7 +7,6 @@ import pytest
 from scipy import stats
 
 import jaxmem as jm
-from jaxmem.inference import difference_of_pairs, of_pairs
 
 GROUPS = np.array(["true"] * 4 + ["random"] * 4 + ["other"] * 2)
 
@@ -70,43 +69,6 @@ def test_groups_of_equal_similarity_around_different_centres_are_seldom_told_apa
         vectors = rng.normal(size=(8, 20)) + np.repeat(rng.normal(size=(2, 20)), 4, axis=0)
         found.append(jm.group_similarity_test(of_vectors(vectors), [0] * 4 + [1] * 4, 0, 1).pvalue <= 0.05)
     assert np.mean(found) < 0.12
-
-
-def test_intervals_over_networks_by_hand():
-    # Leaving a network out leaves means 3, 2, 1 (of pairs 23, 13, 12); their mean is 2, and squares sum to 2.
-    matrix = np.array([[9.0, 1, 2], [1, 9, 3], [2, 3, 9]])
-    found = of_pairs(matrix)
-    assert found.value == 2 and found.standard_error == pytest.approx(np.sqrt(2 / 3 * 2))
-    assert found.high == pytest.approx(2 + stats.t.ppf(0.975, 2) * found.standard_error)
-    assert of_pairs(matrix[:2, :2]) == (1, -np.inf, np.inf, np.inf)
-    both = np.zeros((6, 6))
-    both[:3, :3], both[3:, 3:] = matrix, 2 * matrix
-    found = difference_of_pairs(both, np.arange(6) < 3)
-    assert found.value == -2 and found.standard_error == pytest.approx(np.sqrt(4 / 3 + 16 / 3))
-    with pytest.raises(ValueError, match="2 networks or more"):
-        of_pairs(matrix[:1, :1])
-    with pytest.raises(ValueError, match="finite"):
-        of_pairs(np.full((3, 3), np.nan))
-
-
-@pytest.mark.parametrize("n", [4, 8])
-def test_intervals_cover_the_mean_of_all_networks(n):
-    """Correlations of random vectors around a common one; 0.95 of the intervals are to hold the mean over all pairs."""
-    rng = np.random.default_rng(n)
-    centre = np.linspace(-1, 1, 20)
-    truth = of_vectors(rng.normal(size=(600, 20)) + centre)[np.triu_indices(600, 1)].mean()
-    covered, of_pairs_taken_as_independent = [], []
-    for _ in range(400):
-        matrix = of_vectors(rng.normal(size=(n, 20)) + centre)
-        covered.append(
-            np.subtract(*of_pairs(matrix)[1:3]) < 0
-            and abs(of_pairs(matrix).value - truth) <= (of_pairs(matrix).high - of_pairs(matrix).value)
-        )
-        values = matrix[np.triu_indices(n, 1)]
-        reach = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
-        of_pairs_taken_as_independent.append(abs(values.mean() - truth) <= reach)
-    assert 0.92 <= np.mean(covered) <= 0.99
-    assert np.mean(of_pairs_taken_as_independent) < np.mean(covered)
 
 
 def test_means_within_groups_are_told_with_intervals(tmp_path):

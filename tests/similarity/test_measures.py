@@ -53,7 +53,8 @@ def similarity(name, X, Y):
 
 @all_measures
 def test_equals_the_published_formula(name, dtype):
-    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    # Ranks are those of distances on a grid.
+    tolerance = 1e-5 if dtype == np.float32 or name == "rsa-spearman" else 1e-12
     for seed in range(2):
         X, Y = pair(name, seed)
         expected = TEXTBOOK[name](given(name, X), given(name, Y))

@@ -1,9 +1,14 @@
 """All pairs at once are the pairs one by one, whatever the tiles, the widths and the memory."""
 
+from collections import Counter
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmem.similarity import MEASURES, pair_similarity, pairs, similarities
+import jaxmem as jm
+from jaxmem.similarity import MEASURES, Facts, Measure, pair_similarity, pairs, similarities
 
 
 def outputs(name, n=40):
@@ -65,3 +70,39 @@ def test_a_random_layer_is_like_itself_turned_and_less_like_the_pixels():
     turned = layer @ np.linalg.qr(rng.normal(size=(32, 32)))[0].astype(np.float32)
     found = similarities([layer, turned, digits])
     assert found[0, 1] == pytest.approx(1, abs=1e-5) and 0.2 < found[0, 2] < 0.99
+
+
+@dataclass(frozen=True)
+class MeanCosine:
+    """A measure of one's own: the cosine of the rows' means over the features; counts how often it is traced."""
+
+    calls: Counter = field(default_factory=Counter, compare=False)
+
+    @property
+    def facts(self):
+        return Facts("features", -1.0, 1.0, True, ("scaling",), False, "these tests (2026)")
+
+    def prepare(self, X):
+        means = X.mean(axis=1)
+        return means / jnp.linalg.norm(means)
+
+    def compare(self, a, b):
+        self.calls["compare"] += 1
+        return a @ b
+
+    def permute(self, state, permutation):
+        return state[permutation]
+
+
+def test_a_measure_of_ones_own_works_everywhere_and_compiles_once():
+    measure = MeanCosine()
+    assert isinstance(measure, Measure)
+    networks = np.random.default_rng(0).normal(size=(8, 30, 4))
+    means = networks.mean(axis=2)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(similarities(networks, measure), means @ means.T, atol=1e-6)
+    assert measure.calls == {"compare": 1}
+    similarities(2 * networks[::-1] + 1, measure)
+    assert measure.calls == {"compare": 1}
+    test = jm.similarity_test(*networks[:2], measure, n_permutations=19)
+    assert test.null_distribution[4] == pytest.approx(means[0] @ means[1][test.permutation(5)], abs=1e-6)

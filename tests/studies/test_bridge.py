@@ -19,7 +19,7 @@ def data():
     return xarray.Dataset(
         {
             "memorization": (cell, rng.uniform(size=(len(models), n, n_epochs, 2, 1, 2))),
-            "similarity": (("model", "epoch", "measure", "seed", "other_seed"), np.array(tables)),
+            "pair_similarity": (("model", "epoch", "measure", "seed", "other_seed"), np.array(tables)),
         },
         {
             "model": models,
@@ -38,14 +38,14 @@ def by_hand(data, kept, models, epochs):
     for model in models:
         for epoch in epochs:
             own = data.sel(model=model, epoch=epoch, classifier="ridge", measure="cka-biased")
-            table = own.similarity.transpose("seed", "other_seed").values[np.ix_(kept, kept)]
+            table = own.pair_similarity.transpose("seed", "other_seed").values[np.ix_(kept, kept)]
             y.append((1 - table)[~np.eye(len(kept), dtype=bool)].mean())
             x.append(own.memorization.sel(layer="last", seed=kept).mean())
     return stats.spearmanr(x, y).statistic
 
 
 def test_correlations_are_spearmans_of_networks_left_out_in_turn(data):
-    found = bridge._jackknifed(data.assign(dissimilarity=bridge._mean_over_pairs(1 - data.similarity)))
+    found = bridge._jackknifed(data.assign(dissimilarity=bridge._mean_over_pairs(1 - data.pair_similarity)))
     points = {
         "all models and epochs": (data.model.values, range(1, 5)),
         "models at the last epoch": (data.model.values, [4]),

@@ -9,7 +9,7 @@ import xarray
 
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Data, Experiment, Network, Tests, Training, load_record, study
+from jaxmem.studies import STUDIES, Data, Network, Tests, Training, load_record, study
 from jaxmem.studies.summary import table
 
 _CHANGES = {
@@ -32,6 +32,7 @@ _CHANGES = {
         "n_neighbors": 5,
         "n_probes": 2,
     },
+    "dissect": {"n_rows": 60, "measures": ("cka", "agreement", "error-overlap"), "shares": (), "seeds": 3},
     "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
 }
 
@@ -45,12 +46,11 @@ def small(name):
         "tests": Tests(n_permutations=19),
         "seeds": 2,
     }
-    if not isinstance(config, Experiment):
-        del common["tests"]
-    return replace(config, **(common | _CHANGES.get(name, {})))
+    changes = common | _CHANGES.get(name, {})
+    return replace(config, **{option: value for option, value in changes.items() if hasattr(config, option)})
 
 
-quick = ("epochs",)
+quick = ("epochs", "dissect")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])

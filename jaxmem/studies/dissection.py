@@ -1,0 +1,39 @@
+"""What tables and figures show of the study `dissect`."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxmem.similarity import MEASURES
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["shown_layer", "similarity_table"]
+
+
+def shown_layer(data: "xarray.Dataset", measure: Any) -> str:
+    """The last hidden layer, or the output for measures of functions."""
+    return str(data.layer.values[-2 if MEASURES[str(measure)].facts.takes == "features" else -1])
+
+
+def similarity_table(data: "xarray.Dataset") -> list[str]:
+    """Lines of text: mean similarities within groups at the last epoch, and half the width of their 95% intervals."""
+    import pandas
+
+    last = data.isel(epoch=-1)
+    columns: dict[str, list[str]] = {str(group): [] for group in data.group.values}
+    index = []
+    for measure in data.measure.values:
+        layer = shown_layer(data, measure)
+        for rows in data.rows.values:
+            own = last.sel(measure=measure, rows=rows, layer=layer)
+            if np.isnan(own.within_mean).all():
+                continue
+            index.append((f"{measure} ({layer})", str(rows)))
+            for group in data.group.values:
+                mean, high = (float(own.sel(group=group)[f"within_{end}"]) for end in ("mean", "high"))
+                columns[str(group)].append(f"{mean:.3f} ±{high - mean:.3f}")
+    frame = pandas.DataFrame(columns, pandas.MultiIndex.from_tuples(index, names=["measure", "rows"]))
+    title = f"{data.attrs['question']} (similarity within groups, epoch {data.epoch.values[-1]})"
+    return [title, frame.to_string()]

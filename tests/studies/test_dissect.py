@@ -1,0 +1,140 @@
+"""Groups of networks: what they are trained on, how they are compared, and what must hold of them on real digits."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import jaxmem as jm
+from jaxmem.studies import Data, Network, Training, dissect, run
+from jaxmem.studies.conduct import draw_rows
+from jaxmem.studies.store import Store
+
+SMALL = dissect.Config(
+    data=Data(n_train=120),
+    network=Network(widths=(16, 8)),
+    training=Training(epochs=2, keep_epochs=(0, 2)),
+    measures=("cka", "jensen-shannon", "error-overlap"),
+    shares=(0.5,),
+    n_rows=60,
+    seeds=3,
+)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return run(dissect.STUDY, SMALL, progress=False).data
+
+
+def test_groups_are_trained_on_what_their_names_say():
+    y = draw_rows(SMALL, 0).y
+    labels = dissect._labellings(SMALL, y)
+    assert list(labels) == ["true", "shared random", "different random", "share 0.5"]
+    assert all(found.shape == (3, 120) for found in labels.values())
+    assert (labels["true"] == y).all()
+    assert (labels["shared random"] == labels["shared random"][0]).all()
+    assert (labels["shared random"][0] == y).mean() < 0.3
+    assert len(np.unique(labels["different random"], axis=0)) == 3
+    assert ((labels["share 0.5"] == y).mean(axis=1) >= 0.45).all()
+    assert all((np.sort(one) == np.sort(y)).all() for found in labels.values() for one in found)
+
+
+def test_numbers_are_those_of_the_library(data):
+    assert data.layer.values.tolist() == ["layer1", "layer2", "output"]
+    groups = data.group_of_network.values
+    cell = {"measure": "cka", "rows": "test", "epoch": 2, "layer": "layer2"}
+    matrix = data.similarity.sel(cell).values
+    np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-5)
+    test = jm.group_similarity_test(matrix, groups, "true", "different random")
+    own = data.sel(cell, contrast="true - different random")
+    assert own.difference == pytest.approx(test.statistic) and own.difference_pvalue == test.pvalue
+    assert own.difference_pvalue_adjusted >= test.pvalue
+    assert own.difference_low == pytest.approx(test.difference().low)
+    within = test.within("true")
+    assert data.within_mean.sel(cell, group="true") == pytest.approx(within.value)
+    assert data.within_high.sel(cell, group="true") == pytest.approx(within.high)
+    # Divergences are turned: a positive difference says that the first group is more alike.
+    cell = {"measure": "jensen-shannon", "rows": "train", "epoch": 2, "layer": "output"}
+    within = data.within_mean.sel(cell)
+    assert data.difference.sel(cell, contrast="true - untrained") == pytest.approx(
+        float(within.sel(group="untrained") - within.sel(group="true"))
+    )
+
+
+def test_measures_are_there_where_they_mean_something(data):
+    there = data.similarity.notnull().all(["network", "other_network", "epoch"])
+    assert there.sel(measure="cka").all()
+    assert not there.sel(measure="jensen-shannon", layer="layer1").any()
+    errors = there.sel(measure="error-overlap", layer="output")
+    assert errors.sel(rows=["train", "test"]).all() and not errors.sel(rows="noise").any()
+    # The untrained networks are the same at every epoch, and those of other groups began as others.
+    untrained = (data.group_of_network == "untrained").values
+    block = data.similarity.sel(measure="cka", rows="test", layer="layer1").values[:, untrained][:, :, untrained]
+    np.testing.assert_array_equal(block[0], block[1])
+    assert not np.allclose(data.similarity.sel(measure="cka", epoch=0, rows="test", layer="layer1"), 1, atol=0.01)
+
+
+def test_finished_pieces_are_not_computed_again(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    first = dissect._measure(SMALL, store, False)
+
+    def never(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(dissect, "_train", never)
+    again = dissect._measure(SMALL, Store(tmp_path), False)
+    np.testing.assert_array_equal(again.similarity, first.similarity)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"measures": ()}, "at least one"),
+        ({"measures": ("ckaa",)}, "'cka'"),
+        ({"shares": (1.0,)}, "between 0 and 1"),
+        ({"seeds": 2}, "fewer than 3"),
+    ],
+)
+def test_bad_choices_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        replace(SMALL, **changes)
+
+
+def test_too_many_rows_are_refused_before_training():
+    with pytest.raises(ValueError, match="n_rows is 500, but there are 120 training rows"):
+        run(dissect.STUDY, replace(SMALL, n_rows=500), progress=False)
+
+
+@pytest.mark.nightly
+def test_too_few_rows_for_a_measure_are_told_with_the_layer():
+    config = replace(SMALL, n_rows=12, measures=("procrustes",))
+    with pytest.raises(ValueError, match=r"layer 'layer1': networks\[0\] has .* features that vary and 12 rows"):
+        run(dissect.STUDY, config, progress=False)
+
+
+@pytest.mark.nightly
+def test_one_way_to_learn_and_many_ways_to_memorize():
+    """1,000 digits, four networks a group, trained until random labels are known by heart."""
+    config = dissect.Config(
+        network=Network(widths=(128, 64)),
+        training=Training(epochs=60, keep_epochs=(0, 60)),
+        measures=("cka", "procrustes", "agreement"),
+        shares=(),
+        n_rows=400,
+    )
+    record = run(dissect.STUDY, config, progress=False)
+    last = record.data.sel(epoch=60)
+    assert (last.network_train_accuracy.sel(network=last.group_of_network != "untrained") > 0.99).all()
+    within = last.within_mean
+    for measure, layer in (("cka", "layer2"), ("procrustes", "layer2"), ("agreement", "output")):
+        true, shared, different = (
+            float(within.sel(measure=measure, layer=layer, rows="test", group=group))
+            for group in ("true", "shared random", "different random")
+        )
+        assert true > shared + 0.05 > different + 0.1, (measure, true, shared, different)
+    agreement = within.sel(measure="agreement", layer="output")
+    assert agreement.sel(rows="train", group="shared random") > 0.99
+    assert agreement.sel(rows="train", group="different random") < 0.2
+    assert agreement.sel(rows="test", group="shared random") < 0.8
+    assert abs(agreement.sel(rows="test", group="different random") - 0.1) < 0.05
+    assert all(claim.holds for claim in record.claims), record.claims
