@@ -46,17 +46,17 @@ def test_numbers_are_those_of_the_library(data):
     matrix = data.similarity.sel(cell).values
     np.testing.assert_allclose(np.diag(matrix), 1, atol=1e-5)
     test = jm.group_similarity_test(matrix, groups, "true", "different random")
-    own = data.sel(cell, contrast="true - different random")
+    own = data.sel(contrast="true - different random", **cell)
     assert own.difference == pytest.approx(test.statistic) and own.difference_pvalue == test.pvalue
     assert own.difference_pvalue_adjusted >= test.pvalue
     assert own.difference_low == pytest.approx(test.difference().low)
     within = test.within("true")
-    assert data.within_mean.sel(cell, group="true") == pytest.approx(within.value)
-    assert data.within_high.sel(cell, group="true") == pytest.approx(within.high)
+    assert data.within_mean.sel(group="true", **cell) == pytest.approx(within.value)
+    assert data.within_high.sel(group="true", **cell) == pytest.approx(within.high)
     # Divergences are turned: a positive difference says that the first group is more alike.
     cell = {"measure": "jensen-shannon", "rows": "train", "epoch": 2, "layer": "output"}
     within = data.within_mean.sel(cell)
-    assert data.difference.sel(cell, contrast="true - untrained") == pytest.approx(
+    assert data.difference.sel(contrast="true - untrained", **cell) == pytest.approx(
         float(within.sel(group="untrained") - within.sel(group="true"))
     )
 
@@ -74,6 +74,7 @@ def test_measures_are_there_where_they_mean_something(data):
     assert not np.allclose(data.similarity.sel(measure="cka", epoch=0, rows="test", layer="layer1"), 1, atol=0.01)
 
 
+@pytest.mark.nightly
 def test_finished_pieces_are_not_computed_again(tmp_path, monkeypatch):
     store = Store(tmp_path)
     first = dissect._measure(SMALL, store, False)

@@ -50,7 +50,7 @@ def small(name):
     return replace(config, **{option: value for option, value in changes.items() if hasattr(config, option)})
 
 
-quick = ("epochs", "dissect")
+quick = ("epochs",)
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])
