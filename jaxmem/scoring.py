@@ -118,9 +118,7 @@ def score_permutations(
         batch_size = as_number(batch_size, "batch_size")
     one_of(precision, PRECISIONS, "precision")
     codes, n_classes = labels.codes, len(labels.classes)
-    paired_stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
-    broken_stream = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
-
+    stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     if not validations:
         raise ValueError("validations is empty: name at least one set of rows to score.")
     check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
@@ -155,25 +153,13 @@ def score_permutations(
     if broken or not ended:
         with TraceAnnotation("jaxmem: prepare"):
             fits = _fits(classifier, metric, X, n_classes, parts, examples, mesh)
-        # Every device has as many permutations of a batch as the others.
-        k = n_devices(mesh)
-        fit_bytes = max(fit.bytes_per_labelling(codes) for fit in fits)
-        size = k * (-(-batch_size // k) if batch_size else _batch_size(len(codes), fit_bytes, -(-(B + 1) // k)))
-        streams, codes = on_all(((paired_stream, broken_stream), codes), mesh)
-        n_rows = {view: n for fit in fits for view, n in fit.n_rows.items()}
-        views = {name: {view: n for view, n in n_rows.items() if view[0] == name} for name in parts}
-
-        def launch(start: int, size: int) -> Totals:
-            with TraceAnnotation("jaxmem: draw"):
-                paired, others = (None if s is None else _draw(s, codes, start, size, mesh) for s in streams)
-            # Neither the observed labelling counts towards `recovered`, nor those past the last.
-            indices = np.arange(start, start + size)
-            with TraceAnnotation("jaxmem: fit and score"):
-                return _merged([fit(paired, others, (indices > 0) & (indices <= B)) for fit in fits])
+        other = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
+        stream, other, codes = on_all((stream, other, codes), mesh)
+        work = _Work(metric, fits, stream, other, codes, B, mesh)
+        size = work.batch_size(batch_size)
 
         def take(start: int, totals: Totals) -> bool:
-            with TraceAnnotation("jaxmem: finish"):
-                batch = _finished(metric, jax.device_get(totals), views, at_most=B + 1 - start)
+            batch = work.finish(start, totals)
             tally.add(start, batch)
             if file is not None:
                 file.save(tally.done)
@@ -182,10 +168,17 @@ def score_permutations(
         with jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
-                    first = tally.done.n_labellings
-                    size = in_batches(launch, take, first=first, total=B + 1, size=size, multiple=k, progress=progress)
+                    size = in_batches(
+                        work.launch,
+                        take,
+                        first=tally.done.n_labellings,
+                        total=B + 1,
+                        size=size,
+                        multiple=n_devices(mesh),
+                        progress=progress,
+                    )
             if broken:
-                rematched = _rematched(fits, streams[0], codes, key, n_labellings=B, batch_size=size)
+                rematched = work.rematched(key, size)
     done = tally.done
     _warn_of_divergence(done.diagnostics)
     scored = {
@@ -215,20 +208,85 @@ def rounding_of(metric: Metric, dtype: Any) -> float:
     return 100 * float(np.finfo(np.float64 if metric.counts else dtype).eps)
 
 
-def _finished(metric: Metric, totals: Totals, views: Mapping[Any, Mapping[Any, int]], at_most: int) -> Done:
-    """One number per labelling and kind of labels: the mean over the parts of a design, whose rows are counted here."""
-    scores, recovered = {}, {}
-    for name, n_rows in views.items():
-        parts = [
-            {kind: _number(metric, t, n)[:at_most] for kind, t in totals.metric[view].items()}
-            for view, n in n_rows.items()
-        ]
-        scores[name] = {kind: np.mean([part[kind] for part in parts], axis=0) for kind in parts[0]}
-        counts = [totals.recovered[view] for view in n_rows if view in totals.recovered]
-        if counts:
-            recovered[name] = np.concatenate(counts, axis=1).sum(axis=0, dtype=np.int64)
-    diagnostics = {name: np.asarray(values)[:at_most] for name, values in totals.diagnostics.items()}
-    return Done(len(next(iter(scores.values()))["paired"]), scores, recovered, diagnostics)
+class _Work(NamedTuple):
+    """All that a pass over permutations 0 .. B goes through.
+
+    Attributes:
+        metric: what is scored.
+        fits: of all validations.
+        stream: the permutations to fit.
+        other: those that broken scores are taken with, if any are.
+        codes: the observed labels.
+        B: the last permutation.
+        mesh: the devices that share a batch.
+    """
+
+    metric: Metric
+    fits: list[Fit]
+    stream: Stream
+    other: Stream | None
+    codes: Integer[Array, " n"]
+    B: int
+    mesh: Mesh | None
+
+    def batch_size(self, asked_for: int | None) -> int:
+        """Labellings a batch, of which every device has as many as the others."""
+        k = n_devices(self.mesh)
+        if asked_for is None:
+            fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
+            return k * _batch_size(len(self.codes), fit_bytes, -(-(self.B + 1) // k))
+        return k * -(-asked_for // k)
+
+    def launch(self, start: int, size: int) -> Totals:
+        """Set devices to work on permutations `start .. start + size - 1`."""
+        with TraceAnnotation("jaxmem: draw"):
+            labels = _draw(self.stream, self.codes, start, size, self.mesh)
+            others = None if self.other is None else _draw(self.other, self.codes, start, size, self.mesh)
+        # Neither the observed labelling counts towards `recovered`, nor those past the last.
+        indices = np.arange(start, start + size)
+        counted = (indices > 0) & (indices <= self.B)
+        with TraceAnnotation("jaxmem: fit and score"):
+            totals = [fit(labels, others, counted) for fit in self.fits]
+        return Totals(
+            {view: kinds for one in totals for view, kinds in one.metric.items()},
+            {view: counts for one in totals for view, counts in one.recovered.items()},
+            worst([one.diagnostics for one in totals]),
+        )
+
+    def finish(self, start: int, totals: Totals) -> Done:
+        """Wait for a batch, and make one number of the totals of each labelling up to the last.
+
+        It is the mean over the parts of a design.
+        """
+        with TraceAnnotation("jaxmem: finish"):
+            totals, end = jax.device_get(totals), self.B + 1 - start
+            scores, recovered = {}, {}
+            for (name, part), n_rows in (view for fit in self.fits for view in fit.n_rows.items()):
+                for kind, total in totals.metric[name, part].items():
+                    numbers = _number(self.metric, total, n_rows)[:end]
+                    scores.setdefault(name, {}).setdefault(kind, []).append(numbers)
+                if (name, part) in totals.recovered:
+                    of_all_devices = totals.recovered[name, part].sum(axis=0, dtype=np.int64)
+                    recovered.setdefault(name, []).append(of_all_devices)
+            scores = {name: {kind: np.mean(parts, axis=0) for kind, parts in of.items()} for name, of in scores.items()}
+            return Done(
+                len(next(iter(scores.values()))["paired"]),
+                scores,
+                {name: np.concatenate(parts) for name, parts in recovered.items()},
+                {name: np.asarray(values)[:end] for name, values in totals.diagnostics.items()},
+            )
+
+    def rematched(self, key: Key[Array, ""], batch_size: int) -> dict[Any, Int[np.ndarray, " matchings"]]:
+        """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
+        counts: dict[Any, np.ndarray] = {}
+        n_labellings = min(self.B, REMATCHED_LABELLINGS)
+        for start in range(1, n_labellings + 1, batch_size):
+            some = _draw(self.stream, self.codes, start, batch_size, None)[: n_labellings + 1 - start]
+            for fit in self.fits:
+                assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
+                for (name, _), new in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
+                    counts[name] = new + counts.get(name, 0)
+        return counts
 
 
 def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
@@ -276,21 +334,6 @@ def _fits(
     return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
 
 
-def _rematched(
-    fits: Sequence[Fit], stream: Stream, codes: Integer[Array, " n"], key: Any, *, n_labellings: int, batch_size: int
-) -> dict[Any, Int[np.ndarray, " matchings"]]:
-    """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
-    total: dict[Any, np.ndarray] = {}
-    n_labellings = min(n_labellings, REMATCHED_LABELLINGS)
-    for start in range(1, n_labellings + 1, batch_size):
-        some = _draw(stream, codes, start, batch_size, None)[: n_labellings + 1 - start]
-        for fit in fits:
-            assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
-            for (name, _), counts in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
-                total[name] = counts + total.get(name, 0)
-    return total
-
-
 def _parameters(classifier: Any) -> Any:
     """All that is to be known of a classifier: a pipeline of scikit-learn's prints only some of it."""
     estimator = getattr(classifier, "estimator", None)
@@ -322,15 +365,6 @@ def _draw(
         return jax.vmap(lambda index: stream.labels(y, index))(indices)
 
     return shared_out(draw, mesh, (stream, y), first + jnp.arange(size))
-
-
-def _merged(totals: list[Totals]) -> Totals:
-    """Totals of several fits of the same labellings."""
-    return Totals(
-        {view: kinds for one in totals for view, kinds in one.metric.items()},
-        {view: counts for one in totals for view, counts in one.recovered.items()},
-        worst([one.diagnostics for one in totals]),
-    )
 
 
 def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
