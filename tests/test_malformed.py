@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 import jaxmem as jm
 from jaxmem.archives import read_archive, write_archive
-from jaxmem.checkpoints import Checkpoint
+from jaxmem.checkpoint import Checkpoint
 from jaxmem.results.base import Result
 from jaxmem.tally import Done
 
