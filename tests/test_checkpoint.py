@@ -92,7 +92,12 @@ TESTS = {
 }
 
 
-@pytest.mark.parametrize("name", TESTS)
+LONG = {"hyperparameters", "stratified folds", "within blocks"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in LONG else ()) for name in TESTS]
+)
 def test_a_killed_test_goes_on_to_the_same_null(name, after, tmp_path):
     whole = run(**TESTS[name])
     n_batches = after.added
