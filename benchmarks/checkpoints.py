@@ -15,7 +15,7 @@ from unittest import mock
 import jaxmem as jm
 from benchmarks.measure import gaussian
 from jaxmem import scoring
-from jaxmem.checkpoints import Checkpoint
+from jaxmem.checkpoint import Checkpoint
 
 # n and m, d, B.
 SIZES = ((1_000, 64, 100_000), (4_000, 256, 5_000), (20_000, 512, 500))

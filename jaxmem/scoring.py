@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Integer, Key
 
 from jaxmem.batches import in_batches
-from jaxmem.checkpoints import Checkpoint, fingerprint
+from jaxmem.checkpoint import Checkpoint, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
 from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
@@ -28,6 +28,7 @@ from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.permutations import Stream, plan, random_stream
 from jaxmem.rematching import REMATCHED_LABELLINGS, rematched_counts
+from jaxmem.results import as_saved, key_fields
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
@@ -135,7 +136,7 @@ def score_permutations(
             validations=list(parts.items()),
             classifier=_parameters(classifier),
             metric=metric,
-            permutations=(key, scheme, None if blocks is None else np.unique(blocks, return_inverse=True)[1], exact),
+            permutations=(key_fields(key), scheme, as_saved(blocks), exact),
             kinds=(broken, examples),
             precision=precision,
             device=(X.devices().pop() if mesh is None else mesh.devices.flat[0]).device_kind,

@@ -14,9 +14,9 @@ FACE = "__init__"  # `import jaxmem` itself: the public names of everything up t
 
 # From the ground up. A room may import rooms of its own level and of those below; a room joins by a word here.
 LEVELS = [
-    {"inputs", "blocks", "compilation", "archives", "devices"},
+    {"inputs", "blocks", "compilation", "archives", "devices", "digests"},
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
-    {"fits", "rematching", "tally", "batches", "checkpoints"},
+    {"fits", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},
     {"engine"},
     {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 import jaxmem as jm
 from jaxmem.archives import read_archive, write_archive
-from jaxmem.checkpoints import Checkpoint
+from jaxmem.checkpoint import Checkpoint
 from jaxmem.results.base import Result
 from jaxmem.tally import Done
 
@@ -22,7 +22,7 @@ OPTIONS = {"n_permutations": 19, "progress": False}
 
 # A file is written anew in every example, and nothing else is shared.
 MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-FEW, NIGHTLY = settings(MANY, max_examples=40), settings(MANY, max_examples=300)
+FEW, NIGHTLY = settings(MANY, max_examples=25), settings(MANY, max_examples=300)
 
 
 def load_checkpoint(path):
@@ -37,13 +37,11 @@ def saved(kind, path):
         file.save(Done(20, scores, {"a": np.arange(5)}, {"converged": np.ones(20, bool)}))
         return load_checkpoint
     result = {
-        "test": lambda: jm.permutation_test(
-            jm.Softmax(tol=0.1, l2=10.0), X, y, validation=SHARED, example_scores=True, **OPTIONS
-        ),
-        "tests": lambda: jm.permutation_tests({"a": (X, X_val), "b": (X, X_val)}, y, **OPTIONS, alpha=0.2),
+        "test": lambda: jm.permutation_test(jm.KNeighbors(), X, y, validation=SHARED, example_scores=True, **OPTIONS),
+        "tests": lambda: jm.permutation_tests({"a": (X, X_val)}, y, classifier=jm.KNeighbors(), **OPTIONS, alpha=0.2),
         "memorization": lambda: jm.memorization_test(jm.KNeighbors(), X, y, SHARED, **OPTIONS),
         "stopped": lambda: jm.permutation_test(
-            jm.Ridge(), X, y, validation=SHARED, stopping=jm.Betting(0.2), **OPTIONS
+            jm.KNeighbors(), X, y, validation=SHARED, stopping=jm.Betting(0.2), **OPTIONS
         ),
     }[kind]()
     result.save(path)

@@ -10,7 +10,6 @@ made, or that was damaged, is refused and left as it is.
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
+
+from jaxmem.digests import described, digest
 
 __all__ = ["Checkpoints", "Progress", "fingerprint"]
 
@@ -49,7 +50,7 @@ class Checkpoints:
         from orbax.checkpoint import args
 
         items = {"state": _arrays(state), "progress": _arrays(progress)}
-        about = {"training": self.training, **{name: _digest(arrays) for name, arrays in items.items()}}
+        about = {"training": self.training, **{name: digest(arrays) for name, arrays in items.items()}}
         saved = {name: args.StandardSave(arrays) for name, arrays in items.items()}
         with self._manager() as manager:
             manager.save(epoch, args=args.Composite(about=args.JsonSave(about), **saved))
@@ -88,7 +89,7 @@ class Checkpoints:
             )
         try:
             arrays = manager.restore(epoch, args=args.Composite(**{name: args.StandardRestore()}))[name]
-            if _digest(arrays) != about[name]:
+            if digest(arrays) != about[name]:
                 raise ValueError("its digest does not fit its content")
             return _like(like, arrays)
         except Exception as error:
@@ -109,24 +110,9 @@ class Checkpoints:
 
 def fingerprint(config: Any, graphdef: Any, **arrays: PyTree) -> dict[str, str]:
     """What makes a training this one: its configuration, the structure of its networks, and digests of its arrays."""
-    structure = hashlib.sha256(_described(graphdef).encode()).hexdigest()
-    digests = {name: _digest(tree) for name, tree in arrays.items()}
-    return {"config": _described(config), "structure": structure, **digests}
-
-
-def _described(value: Any) -> str:
-    """The `repr` of a value without addresses in memory, which change from process to process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _digest(tree: PyTree) -> str:
-    """A digest of all arrays in a tree: their places in it, shapes, dtypes and bytes."""
-    total = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        array = _numpy(leaf)
-        total.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
-        total.update(np.ascontiguousarray(array).view(np.uint8).data)
-    return total.hexdigest()
+    structure = hashlib.sha256(described(graphdef).encode()).hexdigest()
+    digests = {name: digest(tree) for name, tree in arrays.items()}
+    return {"config": described(config), "structure": structure, **digests}
 
 
 def _numpy(leaf: Any) -> np.ndarray:

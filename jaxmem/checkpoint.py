@@ -13,9 +13,7 @@ permutations are asked for is not part of it, nor the rule that stops them: more
 Nor is the batch size, which only rounds differently.
 """
 
-import hashlib
 import os
-import re
 import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
@@ -23,11 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxmem.archives import read_archive, write_archive
+from jaxmem.digests import digest
 from jaxmem.tally import Done, Tally
 
 __all__ = ["Checkpoint", "fingerprint"]
@@ -39,27 +36,11 @@ _WORK_PER_SAVE = 100
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
-    """What makes a run this one, by name: a digest of all the arrays in a part, and the `repr` of all else.
+    """What makes a run this one, by name: a digest of each part.
 
-    Functions and objects of the user's are known by their `repr` alone, without addresses in memory, and scikit-learn's
-    estimators by their parameters.
+    Arrays are known by their bytes; functions and objects of the user's only by their `repr`, without addresses.
     """
-    return {name: _digest(part) for name, part in parts.items()}
-
-
-def _digest(part: Any) -> str:
-    found = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_leaves_with_path(part, is_leaf=lambda leaf: leaf is None):
-        found.update(jax.tree_util.keystr(path).encode())
-        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            found.update(str(jax.random.key_impl(leaf)).encode())
-            leaf = jax.random.key_data(leaf)
-        if isinstance(leaf, (np.ndarray, jax.Array)) and leaf.dtype != object:
-            found.update(f"{leaf.dtype} {leaf.shape}".encode())
-            found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-        else:
-            found.update(re.sub(r" at 0x[0-9a-f]+", "", repr(leaf)).encode())
-    return found.hexdigest()
+    return {name: digest(part) for name, part in parts.items()}
 
 
 class Checkpoint:

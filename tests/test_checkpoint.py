@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import jaxmem as jm
-from jaxmem import archives, checkpoints, scoring, tally
+from jaxmem import archives, checkpoint, scoring, tally
 from jaxmem.archives import read_archive, write_archive
 
 X, y, X_val = blobs(30, 5, 3, separation=0.7)
@@ -60,7 +60,7 @@ def after(monkeypatch):
         return in_batches(launch, take_and_die, **options)
 
     monkeypatch.setattr(scoring, "in_batches", counted)
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
     return after
 
 
@@ -92,7 +92,12 @@ TESTS = {
 }
 
 
-@pytest.mark.parametrize("name", TESTS)
+LONG = {"hyperparameters", "stratified folds", "within blocks"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.nightly if name in LONG else ()) for name in TESTS]
+)
 def test_a_killed_test_goes_on_to_the_same_null(name, after, tmp_path):
     whole = run(**TESTS[name])
     n_batches = after.added
@@ -283,7 +288,7 @@ def test_a_call_that_is_refused_leaves_no_file(tmp_path):
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     """A limit on the size of files that the first saves keep within, and the later ones not."""
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
     whole = run(n_permutations=999, batch_size=100)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, limits[1]))
@@ -325,7 +330,7 @@ def test_a_read_only_folder_loses_nothing(read_only):
 
 
 def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
     fsync, calls = os.fsync, []
 
     def failing(number):
@@ -345,15 +350,15 @@ def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
 def test_saving_takes_a_hundredth_of_the_time(tmp_path, monkeypatch):
     """On a clock on which a batch takes a second, and a save four."""
     now, saves = [0.0], []
-    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
 
     def write(path, arrays, header):
         now[0] += 4
         saves.append(header["n_labellings"])
         (tmp_path / "file").write_text(str(len(saves)))
 
-    monkeypatch.setattr(checkpoints, "write_archive", write)
-    file = checkpoints.Checkpoint(tmp_path / "file", {}, ["a"])
+    monkeypatch.setattr(checkpoint, "write_archive", write)
+    file = checkpoint.Checkpoint(tmp_path / "file", {}, ["a"])
     for n in range(1, 1_000):
         now[0] += 1
         file.save(tally.Done(n, {"a": {"paired": np.zeros(n)}}, {}, {}))
@@ -365,7 +370,7 @@ def test_saving_takes_a_hundredth_of_the_time(tmp_path, monkeypatch):
 
 
 def test_two_runs_on_one_checkpoint_do_not_harm_each_other(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
     whole, tests = run(n_permutations=199), []
     options = {"n_permutations": 199, "checkpoint": tmp_path / "file"}
     threads = [threading.Thread(target=lambda: tests.append(run(**options))) for _ in range(3)]
@@ -380,7 +385,7 @@ def test_two_runs_on_one_checkpoint_do_not_harm_each_other(tmp_path, monkeypatch
 
 
 def test_a_run_leaves_the_file_to_another_test_that_was_there_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
 
     def metric(scores, labels):
         return scores[0, 0]
@@ -398,7 +403,7 @@ def test_a_run_leaves_the_file_to_another_test_that_was_there_first(tmp_path, mo
 
 def test_of_two_runs_the_one_that_is_ahead_keeps_the_file(tmp_path, monkeypatch):
     run(n_permutations=99, checkpoint=tmp_path / "whole")
-    monkeypatch.setattr(checkpoints, "_WORK_PER_SAVE", 0)
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
     add = tally.Tally.add
 
     def overtaken(self, start, batch):
@@ -441,9 +446,9 @@ def test_ctrl_c_finishes_the_batch_saves_and_says_how_to_go_on(tmp_path):
 _LIVES = """
 import os, random, signal, sys, time
 import numpy as np, jaxmem as jm
-from jaxmem import checkpoints
+from jaxmem import checkpoint
 
-checkpoints._WORK_PER_SAVE = 0
+checkpoint._WORK_PER_SAVE = 0
 folder, n_kills, seconds, seed = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
 moments = random.Random(seed)
 digits = np.load(folder + "/digits.npz")
