@@ -29,6 +29,7 @@ def record():
     return run(per_example.STUDY, SMALL, progress=False)
 
 
+@pytest.mark.nightly
 def test_scores_are_those_of_the_public_functions(record):
     data = record.data
     included, correct = data.included.values.astype(bool), data.correct.values.astype(bool)
@@ -42,6 +43,7 @@ def test_scores_are_those_of_the_public_functions(record):
     assert set(data.score.values) == names
 
 
+@pytest.mark.nightly
 def test_correlations_and_areas_are_scipys_and_scikit_learns(record):
     data = record.data
     for name in ("margin", "forgetting events", "example score, ridge"):
@@ -55,6 +57,7 @@ def test_correlations_and_areas_are_scipys_and_scikit_learns(record):
         np.testing.assert_allclose(data.finds_wrong_labels.sel(score=name, seed=1), area, atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_the_table_has_a_row_for_every_score(record):
     lines = record.table().splitlines()
     assert lines[0].startswith("Which rows are memorized")

@@ -78,6 +78,7 @@ def test_bad_choices_are_refused():
     for changes, words in [
         ({"patterns": ("pixl",)}, "pixel"),
         ({"patterns": ("pixel", "pixel")}, "each once"),
+        ({"patterns": ()}, "at least one"),
         ({"share": 1.0}, "between 0 and 1"),
         ({"data": Data(random_labels=0.5)}, "leave inputs"),
         ({"data": Data(inputs="matched-noise")}, "leave inputs"),
