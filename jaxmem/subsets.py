@@ -22,7 +22,14 @@ from jaxtyping import Bool, Float
 
 from jaxmem.inputs import as_key, as_number
 
-__all__ = ["SubsetScores", "consistency_scores", "influence_scores", "memorization_scores", "random_subsets"]
+__all__ = [
+    "SubsetScores",
+    "check_subsets",
+    "consistency_scores",
+    "influence_scores",
+    "memorization_scores",
+    "random_subsets",
+]
 
 
 class SubsetScores(NamedTuple):
@@ -121,6 +128,18 @@ def consistency_scores(included: Any, correct: Any) -> SubsetScores:
     return SubsetScores(unseen, np.sqrt(unseen_error))
 
 
+def check_subsets(included: Bool[np.ndarray, "members n"]) -> None:
+    """Raise a ValueError unless every row is in two subsets and out of two; before any network is trained, say."""
+    times = included.sum(axis=0)
+    fewest = np.minimum(times, len(included) - times)
+    if fewest.min() < 2:
+        row = int(fewest.argmin())
+        raise ValueError(
+            f"row {row} is in {times[row]} of {len(included)} subsets; a standard error takes two in and two out. "
+            "Train more networks, or take a share of the rows nearer to one half."
+        )
+
+
 def _tables(
     included: Any, correct: Any, same_rows: bool = False
 ) -> tuple[Bool[np.ndarray, "members n"], Float[np.ndarray, "members m"]]:
@@ -135,14 +154,7 @@ def _tables(
     correct = correct.astype(float)
     if not np.isfinite(correct).all():
         raise ValueError("correct holds NaN or infinite values; expected whether each network is right about each row.")
-    times = included.sum(axis=0)
-    fewest = np.minimum(times, len(included) - times)
-    if fewest.min() < 2:
-        row = int(fewest.argmin())
-        raise ValueError(
-            f"row {row} is in {times[row]} of {len(included)} subsets; a standard error takes two in and two out. "
-            "Train more networks, or take a share of the rows nearer to one half."
-        )
+    check_subsets(included)
     return included, correct
 
 

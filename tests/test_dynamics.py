@@ -10,7 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 
 import jaxmem as jm
 from jaxmem.data import load
-from jaxmem.nets import MLP, TrainConfig, features, logits, train_ensemble
+from jaxmem.nets import MLP, TrainConfig, ensemble_logits, features, train_ensemble
 
 INF = np.inf
 
@@ -119,7 +119,7 @@ def test_epochs_may_be_those_that_were_kept_of_real_digits():
     trained = train_ensemble(
         lambda rngs: MLP(784, 10, (32, 32), rngs=rngs), X, given_labels, config, jax.random.split(jax.random.key(0), 2)
     )
-    tables = np.stack([[np.asarray(logits(model, X)) for model in trained.at(e)] for e in config.keep_epochs], axis=1)
+    tables = ensemble_logits(trained, X)
     found = jm.learning_dynamics(tables, given_labels, config.keep_epochs)
     assert found.correct.shape == (2, 9, 300)
     assert found.correct[:, -1].mean() > 0.99

@@ -31,7 +31,7 @@ def learning_order_figure(data: "xarray.Dataset") -> "Figure":
             color = COLORS[number % len(COLORS)]
             line(panel, data.epoch.values, over_seeds(data[name].sel(model=model)), style, color, str(model))
         panel.set_title(title, fontsize=10)
-        panel.legend(fontsize=8, framealpha=0.8, loc="lower right")
+        panel.legend(fontsize=8, framealpha=0.8, loc="lower right" if group != "alone" else "center right")
     noisy = data.isel(model=1)
     lines = {
         "wrong_labels_as_true": ("as their true class", COLORS[0], "o-"),

@@ -164,8 +164,8 @@ class Setting:
         data: the rows.
         network: the structure of the networks.
         training: how they are trained.
-        seeds: networks, each with weights, minibatches, copies (and labels, if random) of its own; intervals are over
-            these. All go through the same permutations.
+        seeds: networks, each with weights and minibatches of its own, and with rows, labels and copies of its own where
+            these are random; intervals are over these.
         seed: of everything random, and of the split in training and test rows.
         data_dir: where data sets lie; None: see `jaxmem.data.load`.
     """
@@ -190,7 +190,7 @@ class Experiment(Setting):
     """Everything that decides the numbers of an experiment.
 
     Args:
-        tests: what the features of the networks are tested with.
+        tests: what the features of the networks are tested with; all go through the same permutations.
     """
 
     tests: Tests = Tests()

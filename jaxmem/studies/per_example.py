@@ -24,7 +24,7 @@ from jaxmem.studies.experiment import CLASSIFIERS, Data, Experiment, Network, Se
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim, is_positive, rank_correlation
-from jaxmem.subsets import consistency_scores, memorization_scores, random_subsets
+from jaxmem.subsets import check_subsets, consistency_scores, memorization_scores, random_subsets
 from jaxmem.validation import KFold, SharedStructure
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ def _of_subsets(config: Config, rows: Rows) -> Piece:
 
     subsets_key = jax.random.fold_in(key_for(config, INPUTS), 1)
     included = random_subsets(subsets_key, len(rows.y), config.n_members, config.share)
+    check_subsets(included)
     X, y = (np.stack([values[there] for there in included]) for values in (rows.X, rows.y))
     # Other networks than those on all rows.
     keys = jnp.stack([key_for(config, NETWORK, config.seeds + member) for member in range(config.n_members)])

@@ -42,8 +42,9 @@ class Record:
             Variables: observed, paired_null, broken_null, test_observed, test_null, learning, memorization,
             learning_pvalue, memorization_pvalue, example_scores (see `jaxmem.results.MemorizationTest`), p-values
             adjusted over the whole study (see `jaxmem.studies.summary`), memorization gains over the untrained network
-            and over the raw inputs (layer "input"), and what the networks themselves predict. Attributes: the study's
-            question, its configuration, versions, and what came out of its claims.
+            and over the raw inputs (layer "input"), and what the networks themselves predict. Studies that test no
+            features ("patterns", "per-example") have variables of their own. Attributes: the study's question, its
+            configuration, versions, and what came out of its claims.
     """
 
     study: str

@@ -29,6 +29,7 @@ def record():
     return run(per_example.STUDY, SMALL, progress=False)
 
 
+@pytest.mark.nightly
 def test_scores_are_those_of_the_public_functions(record):
     data = record.data
     included, correct = data.included.values.astype(bool), data.correct.values.astype(bool)
@@ -42,6 +43,7 @@ def test_scores_are_those_of_the_public_functions(record):
     assert set(data.score.values) == names
 
 
+@pytest.mark.nightly
 def test_correlations_and_areas_are_scipys_and_scikit_learns(record):
     data = record.data
     for name in ("margin", "forgetting events", "example score, ridge"):
@@ -55,6 +57,7 @@ def test_correlations_and_areas_are_scipys_and_scikit_learns(record):
         np.testing.assert_allclose(data.finds_wrong_labels.sel(score=name, seed=1), area, atol=1e-6)
 
 
+@pytest.mark.nightly
 def test_the_table_has_a_row_for_every_score(record):
     lines = record.table().splitlines()
     assert lines[0].startswith("Which rows are memorized")
@@ -71,15 +74,22 @@ def test_bad_choices_are_refused():
             replace(per_example.Config(), **changes)
 
 
+def test_subsets_too_few_to_tell_are_refused_before_anything_is_trained(monkeypatch):
+    monkeypatch.setattr(per_example, "train_networks", None)
+    with pytest.raises(ValueError, match="of 5 subsets"):
+        run(per_example.STUDY, replace(SMALL, n_members=5), progress=False)
+
+
 @pytest.mark.nightly
 def test_statements_on_digits():
     config = replace(
         per_example.Config(),
-        data=Data(n_train=400, random_labels=0.1),
-        training=Training(epochs=40, keep_epochs=(0, 1, 2, 4, 8, 16, 40), batch_size=50),
+        data=Data(n_train=300, random_labels=0.1),
+        network=Network(widths=(64, 64)),
+        training=Training(epochs=40, keep_epochs=(0, 1, 2, 4, 8, 16, 40), batch_size=30),
         tests=Tests(perturbations=("gaussian-noise:0.2",), classifiers=("ridge",), n_permutations=49),
         n_members=24,
-        share=0.6,
+        share=0.5,
         seeds=3,
     )
     record = run(per_example.STUDY, config, progress=False)
