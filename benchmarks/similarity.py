@@ -41,6 +41,7 @@ def all_pairs(
     widths = {"features": width, "logits": n_classes, "predictions": n_classes}
     figures: dict[str, Any] = {"networks": n_networks, "rows": n, "width": width, "measures": {}}
     figures["openblas_threads"] = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    figures["cores_used"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for name in measures:
         d = widths[BY_NAME[name].facts.takes]
         mixes = rng.standard_normal((n_networks, 20, d), dtype=np.float32) / 4

