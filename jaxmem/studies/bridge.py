@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, similarities
-from jaxmem.studies.conduct import Rows, Together, conduct
+from jaxmem.studies.conduct import Together, conduct
 from jaxmem.studies.experiment import Data, Experiment, Tests, Training
+from jaxmem.studies.rows import Rows
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim, is_positive

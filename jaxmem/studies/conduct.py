@@ -1,26 +1,24 @@
-"""Conduct experiments: draw rows, train networks, and put their features through the memorization tests.
+"""Conduct experiments: train networks, and put their features through the memorization tests.
 
 Pieces of the work go through a `Store` under what decides them, so that experiments with the same rows share the
 baseline of the raw inputs, and those with the same rows and structure the one of the untrained networks.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmem.data import class_noise, gaussian_noise_inputs, load, parse, random_labels, shuffled_pixels
-from jaxmem.data.arrays import stratified_split
-from jaxmem.inputs import one_of
+from jaxmem.data import parse
 from jaxmem.memorization import memorization_tests
 from jaxmem.results import MemorizationTest
-from jaxmem.studies.experiment import CLASSIFIERS, LAST, Data, Experiment, Network, Setting
+from jaxmem.studies.experiment import CLASSIFIERS, Experiment
+from jaxmem.studies.networks import check_networks, layers_asked_for, train_networks
+from jaxmem.studies.rows import NETWORK, PERMUTATIONS, Rows, check_rows, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.validation import Holdout, SharedStructure
 
@@ -29,24 +27,9 @@ if TYPE_CHECKING:
 
     from jaxmem.nets import TrainedEnsemble
 
-__all__ = ["INPUT", "Rows", "Together", "conduct", "digest", "draw_rows", "key_for", "train_networks"]
+__all__ = ["INPUT", "Together", "conduct"]
 
 INPUT = "input"
-# What is random, each with keys of its own.
-NETWORK, LABELS, INPUTS, COPIES, PERMUTATIONS = range(5)
-
-
-class Rows(NamedTuple):
-    """What one network is trained and tested on; labels may be wrong, true labels are not."""
-
-    X: np.ndarray
-    y: np.ndarray
-    y_true: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-    X_validation: np.ndarray
-    y_validation: np.ndarray
-    copies: dict[str, np.ndarray]
 
 
 class Together(NamedTuple):
@@ -77,8 +60,9 @@ def conduct(
     Raises:
         ValueError: an experiment that cannot be conducted; training that blows up, with the epoch.
     """
-    for experiment in models.values():
-        _check(experiment)
+    for experiment in models.values():  # Before the first is trained, what would fail at the last.
+        check_rows(experiment)
+        check_networks(experiment)
     parts = {}
     for number, (name, experiment) in enumerate(models.items(), start=1):
         title = f"{name} ({number} of {len(models)})" if len(models) > 1 else ""
@@ -135,137 +119,6 @@ def _conduct(
     return labelled.assign({name: (together.dims[name], values) for name, values in piece.items()})
 
 
-def key_for(experiment: Setting, purpose: int, seed: int = 0) -> Any:
-    """The key of something random: `NETWORK`, `PERMUTATIONS`, ..."""
-    return jax.random.fold_in(jax.random.fold_in(jax.random.key(experiment.seed), purpose), seed)
-
-
-@cache
-def _dataset(name: str, data_dir: str | None, seed: int) -> Any:
-    return load(name, data_dir=data_dir, seed=seed)
-
-
-@cache
-def _digest_of(name: str, data_dir: str | None, seed: int) -> str:
-    dataset = _dataset(name, data_dir, seed)
-    found = hashlib.sha256()
-    for part in (dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test):
-        found.update(np.ascontiguousarray(part).tobytes())
-    return found.hexdigest()
-
-
-def digest(experiment: Setting) -> str:
-    """What the data set holds: a file may be another one by the time that a study goes on."""
-    return _digest_of(experiment.data.dataset, experiment.data_dir, experiment.seed)
-
-
-def _check(experiment: Experiment) -> None:
-    """Refuse, before the first network of a study is trained, what would fail at the last one."""
-    from flax import nnx
-
-    data, tests = experiment.data, experiment.tests
-    dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
-    n_classes, n_train, n_test = len(dataset.class_names), len(dataset.X_train), len(dataset.X_test)
-    if not 0 <= data.n_validation < n_test:
-        raise ValueError(f"n_validation is {data.n_validation} of {n_test} test rows; some must remain to test.")
-    if not 2 * n_classes <= (n_train if data.n_train is None else data.n_train) <= n_train:
-        raise ValueError(
-            f"n_train is {data.n_train}; {data.dataset!r} has {n_train} training rows of {n_classes} classes, and a "
-            f"test takes two of each: choose {2 * n_classes} to {n_train}."
-        )
-    _set_apart(dataset.y_test, data.n_validation, experiment.seed)
-    a_row = dataset.X_train[:1]
-    for label in filter(None, (*tests.perturbations, experiment.training.augment)):
-        parse(label)(key_for(experiment, COPIES), a_row)
-    _layers(experiment, _maker(experiment.network, a_row.shape[1:], n_classes)(nnx.Rngs(0)), a_row)
-
-
-def draw_rows(experiment: Setting, seed: int) -> Rows:
-    """Rows of the network of that seed; copies of them where there are tests that need some."""
-    data = experiment.data
-    dataset = _dataset(data.dataset, experiment.data_dir, experiment.seed)
-    X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
-    n_classes = len(dataset.class_names)
-    if data.n_train is not None and data.n_train != len(X):
-        chosen, _ = stratified_split(y, data.n_train, 1_000_003 * experiment.seed + seed)
-        X, y = X[chosen], y[chosen]
-    X, X_test = _inputs(key_for(experiment, INPUTS, seed), data, X, X_test)
-    y_true, label_key = y, key_for(experiment, LABELS, seed)
-    if data.random_labels:
-        y = np.asarray(random_labels(label_key, y, data.random_labels))
-    if data.confused_labels:
-        p, same = data.confused_labels, np.eye(n_classes)
-        y = np.asarray(class_noise(jax.random.fold_in(label_key, 1), y, (1 - p) * same + p * np.roll(same, 1, axis=1)))
-    copies_key = key_for(experiment, COPIES, seed)
-    perturbations = experiment.tests.perturbations if isinstance(experiment, Experiment) else ()
-    copies = {
-        label: np.asarray(parse(label)(jax.random.fold_in(copies_key, number), X))
-        for number, label in enumerate(perturbations)
-    }
-    apart, test = _set_apart(y_test, data.n_validation, experiment.seed)
-    return Rows(X, y, y_true, X_test[test], y_test[test], X_test[apart], y_test[apart], copies)
-
-
-def _set_apart(y_test: np.ndarray, n: int, seed: int) -> tuple[Any, Any]:
-    """Which test rows are for validation, drawn with the classes' proportions, and which remain; all seeds alike."""
-    if n == 0:
-        return slice(0), slice(None)
-    apart, test = stratified_split(y_test, n, seed)
-    return apart, np.sort(test)
-
-
-def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Training and test rows with another input in place of their images, drawn together."""
-    if data.inputs == "images":
-        return X, X_test
-    both = np.concatenate([X, X_test])
-    if data.inputs.startswith("shuffled"):
-        both = shuffled_pixels(key, both, each=data.inputs == "shuffled-each")
-    else:
-        both = gaussian_noise_inputs(key, both, data.inputs.removesuffix("-noise"))
-    both = np.asarray(both)
-    return both[: len(X)], both[len(X) :]
-
-
-def train_networks(
-    experiment: Setting,
-    X: np.ndarray,
-    y: np.ndarray,
-    keys: Any,
-    checkpoint: Path | None = None,
-    progress: Callable[..., object] | None = None,
-) -> Any:
-    """Networks of an experiment's structure and training, one a key, on rows and labels of all or of each.
-
-    Returns:
-        See `jaxmem.nets.train_ensemble`.
-    """
-    from jaxmem.nets import TrainConfig, train_ensemble
-
-    training = experiment.training
-    config = TrainConfig(
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        learning_rate=training.learning_rate,
-        weight_decay=training.weight_decay,
-        keep_epochs=training.keep_epochs,
-        augment=None if training.augment is None else parse(training.augment),
-    )
-    n_classes = len(_dataset(experiment.data.dataset, experiment.data_dir, experiment.seed).class_names)
-    make = _maker(experiment.network, X.shape[-3:], n_classes)
-    return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
-
-
-@cache
-def _maker(structure: Network, image_shape: tuple[int, ...], n_classes: int) -> Callable[[Any], Any]:
-    """What makes a network of that structure: always the same function, for which one program is compiled."""
-    from jaxmem.nets import network
-
-    options = asdict(structure)
-    architecture = options.pop("architecture")
-    return lambda rngs: network(architecture, image_shape, n_classes, **options, rngs=rngs)
-
-
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:
     """Tests of the raw inputs, of all seeds: one fit for all of them where rows and labels are the same."""
 
@@ -291,21 +144,11 @@ def _of_seed(piece: Piece, seed: int, n_seeds: int) -> Piece:
     return {name: own(name, values) for name, values in piece.items()}
 
 
-def _layers(experiment: Experiment, model: Any, X: np.ndarray) -> list[str]:
-    """The layers asked for, by the names that the network has for them."""
-    from jaxmem.nets import layer_names
-
-    names = layer_names(model, X)
-    for layer in experiment.tests.layers:
-        one_of(layer, (LAST, *names), "each of layers")
-    return [names[-1] if layer == LAST else layer for layer in experiment.tests.layers] or names
-
-
 def _of_network(experiment: Experiment, rows: Rows, model: Any) -> Piece:
     """Tests of the features of every layer asked for, and how well the network itself does."""
     from jaxmem.nets import features
 
-    layers = _layers(experiment, model, rows.X)
+    layers = layers_asked_for(experiment, model, rows.X)
     read = partial(features, model, layers=layers, pool="mean" if experiment.tests.pool else None)
     train, test = read(rows.X), read(rows.X_test)
     copies = {label: read(X) for label, X in rows.copies.items()}

@@ -29,9 +29,10 @@ from jaxmem.data import gaussian_noise_inputs, random_labels
 from jaxmem.inference import difference_of_pairs, of_pairs
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, group_similarity_tests, similarities
-from jaxmem.studies.conduct import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for, train_networks
 from jaxmem.studies.dissection import shown_layer
 from jaxmem.studies.experiment import Data, Setting, Training
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim

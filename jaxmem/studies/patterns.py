@@ -20,8 +20,9 @@ import numpy as np
 from jaxmem.data import PATTERNS, Dataset, in_conflict, noise_canvas, stamped
 from jaxmem.dynamics import epochs_to_accuracy, learning_dynamics, prediction_depth
 from jaxmem.inputs import one_of
-from jaxmem.studies.conduct import INPUTS, NETWORK, digest, draw_rows, key_for, train_networks
 from jaxmem.studies.experiment import Data, Network, Setting, Training
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import INPUTS, NETWORK, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim, is_positive, rank_correlation

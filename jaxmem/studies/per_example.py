@@ -19,8 +19,9 @@ from jaxmem.dynamics import learning_dynamics, prediction_depth
 from jaxmem.examples import example_margins
 from jaxmem.inference import of_means
 from jaxmem.memorization import memorization_test
-from jaxmem.studies.conduct import INPUTS, NETWORK, PERMUTATIONS, Rows, digest, draw_rows, key_for, train_networks
 from jaxmem.studies.experiment import CLASSIFIERS, Data, Experiment, Network, Setting, Tests, Training
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import INPUTS, NETWORK, PERMUTATIONS, Rows, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim, is_positive, rank_correlation

@@ -17,8 +17,10 @@ import numpy as np
 
 from jaxmem.inference import adjusted, pvalue
 from jaxmem.permutations import random_stream
-from jaxmem.studies.conduct import NETWORK, PERMUTATIONS, conduct, digest, draw_rows, key_for, train_networks
+from jaxmem.studies.conduct import conduct
 from jaxmem.studies.experiment import Data, Experiment, Training
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import NETWORK, PERMUTATIONS, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
 from jaxmem.studies.summary import Claim, all_below

@@ -10,7 +10,8 @@ import xarray
 import jaxmem as jm
 from jaxmem.nets import features
 from jaxmem.studies import Data, Experiment, Network, Tests, Training, conduct
-from jaxmem.studies.conduct import COPIES, NETWORK, PERMUTATIONS, draw_rows, key_for, train_networks
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import COPIES, NETWORK, PERMUTATIONS, draw_rows, key_for
 from jaxmem.studies.store import Store
 
 SMALL = Experiment(

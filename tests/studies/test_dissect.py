@@ -7,7 +7,7 @@ import pytest
 
 import jaxmem as jm
 from jaxmem.studies import Data, Network, Training, dissect, run
-from jaxmem.studies.conduct import draw_rows
+from jaxmem.studies.rows import draw_rows
 from jaxmem.studies.store import Store
 
 SMALL = dissect.Config(

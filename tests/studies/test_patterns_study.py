@@ -8,7 +8,8 @@ import pytest
 
 from jaxmem.nets import gradient_coherence, logits
 from jaxmem.studies import Data, Network, Training, patterns, run
-from jaxmem.studies.conduct import NETWORK, key_for, train_networks
+from jaxmem.studies.networks import train_networks
+from jaxmem.studies.rows import NETWORK, key_for
 
 SMALL = replace(
     patterns.Config(),
