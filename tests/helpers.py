@@ -52,3 +52,14 @@ def assert_mean(sample, expected, n_errors=4):
     sample = np.asarray(sample, float)
     error = sample.std(ddof=1) / np.sqrt(len(sample))
     assert abs(sample.mean() - expected) <= n_errors * error, (sample.mean(), expected, error)
+
+
+def assert_same(one, other):
+    """Two results agree in every field, bit for bit."""
+    for field, value in vars(one).items():
+        if field == "diagnostics":
+            assert value.keys() == other.diagnostics.keys()
+            for name in value:
+                np.testing.assert_array_equal(value[name], other.diagnostics[name])
+        elif field != "up_to":
+            np.testing.assert_array_equal(value, getattr(other, field), err_msg=field)
