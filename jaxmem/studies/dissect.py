@@ -12,6 +12,11 @@ Every pair of networks is compared at every kept epoch and layer, and at the out
 Gaussian noise with the moments of the pixels. Networks of the group `shared random` have learnt to agree on the
 training rows, so that what they have in common there says little: the other rows do.
 
+The numbers (`Record.data`) have dimensions measure, rows, epoch, layer, network, group, contrast. `similarity` has all
+pairs, `within_mean` the means within groups with intervals over networks, `difference` those of the first group minus
+those of the second, turned so that positive says more alike, with `difference_pvalue` and, over all cells of a
+contrast (studentised maxT), `difference_pvalue_adjusted`; `network_train_accuracy` is on a network's own labels.
+
 Reconstructed from the abstract of Gu & Tresp (2019), arXiv:1911.09537: groups, measures, rows and settings are ours.
 """
 
