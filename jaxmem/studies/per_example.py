@@ -219,7 +219,7 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         direction = "more" if sign > 0 else "less"
         claims.append(
             is_positive(
-                f"{name}: {direction} of it where rows are memorized (rank correlation times {sign})",
+                f"{name}: {direction} of it where rows are memorized ({'' if sign > 0 else 'minus '}rank correlation)",
                 sign * correlations.sel(score=name),
             )
         )

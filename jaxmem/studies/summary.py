@@ -167,14 +167,16 @@ def shown(data: "xarray.Dataset") -> "xarray.Dataset":
 
 def _cell(mean: float, half: float, missing: int, seeds: int) -> str:
     if missing == seeds:
-        return "undefined"
-    return f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "") + (f" ({missing} undefined)" * bool(missing))
+        return "n/a"
+    return f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "") + (f" ({missing} n/a)" * bool(missing))
 
 
 def table(data: "xarray.Dataset") -> list[str]:
     """Lines of text: means over seeds and half the width of their 95% intervals.
 
-    A learning index is undefined where the null is perfect, for nothing is left to be learnt: it says how often.
+    What there is not is "n/a", with the number of networks: a learning index is undefined where the null is perfect,
+    for nothing is left to be learnt.
+
     Of a study that tests no features: of every quantity that has one value for each network along the study's axis.
     """
     import pandas
