@@ -160,7 +160,7 @@ def _in_options(message: str) -> str:
     """The message with options as they are typed, `--n-train`, where Python says `n_train`."""
     fields = {name for each in STUDIES.values() for name in _fields(each.config())}
     names = "|".join(sorted(name for name in fields if "_" in name))
-    return re.sub(rf"(?<![\w.-])({names})\b", lambda found: "--" + found[0].replace("_", "-"), message)
+    return re.sub(rf"(?<![\w./-])({names})\b", lambda found: "--" + found[0].replace("_", "-"), message)
 
 
 def _fields(config: Any) -> Iterator[str]:

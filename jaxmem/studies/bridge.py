@@ -2,9 +2,12 @@
 
 Memorization is one network's: how well its features give any labelling of its training rows away. Similarity is two
 networks': what they make of the same test rows. Both are measured of the same networks, under labels that are random
-for a growing share of rows, other labellings for every network; under dropout; over widths; and over epochs. The rank
-correlation of the one with the other, over all of these and along each, has an interval by the jackknife over networks,
-for pairs of networks that share one are not independent.
+for a growing share of rows, other labellings for every network; under dropout; over widths; and over epochs. Networks
+of one model differ in their training rows too, if these are drawn from more.
+
+The rank correlation of the one with the other is over these models and epochs, which are no sample of any: its interval
+is about other networks of the same models, by the jackknife over seeds, for pairs that share a network are not
+independent.
 """
 
 from collections.abc import Mapping
@@ -20,7 +23,7 @@ from jaxmem.studies.experiment import Data, Experiment, Tests, Training
 from jaxmem.studies.rows import Rows
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
-from jaxmem.studies.summary import Claim, is_positive
+from jaxmem.studies.summary import Claim
 
 if TYPE_CHECKING:
     import xarray
@@ -54,10 +57,13 @@ class Config(Experiment):
     measures: tuple[str, ...] = ("cka", "procrustes", "agreement")
 
     def __post_init__(self) -> None:
-        """Check the measures, and that there are pairs of networks, and more than one pair."""
+        """Check the measures, and that there are pairs of networks with one left out."""
         super().__post_init__()
+        if not self.measures:
+            raise ValueError("measures must name at least one.")
         for name in self.measures:
-            one_of(name, MEASURES, "each of measures")
+            if MEASURES[one_of(name, MEASURES, "each of measures")].facts.takes == "errors":
+                raise ValueError(f"{name} compares errors, which grow with memorization: choose another measure.")
         if self.seeds < 3:
             raise ValueError(f"seeds is {self.seeds}; networks are compared in pairs, with one left out: choose >= 3.")
 
@@ -79,30 +85,40 @@ def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
     together = Together(("similarity", config.measures), dims, _similarities)
     data = conduct(_models(config), store, progress=progress, together=together)
     data = data.assign_coords(measure=list(config.measures), other_seed=data.seed.values)
-    data = data.assign(dissimilarity=_mean_over_pairs(1 - data.pair_similarity))
-    return data.assign(rank_correlation=_jackknifed(data))
+    data = data.assign(dissimilarity=_dissimilarity(data))
+    correlation, error = _jackknifed(data)
+    return data.assign(rank_correlation=correlation, rank_correlation_error=error)
 
 
 def _similarities(experiment: Experiment, trained: "TrainedEnsemble", rows: Rows) -> Piece:
     """Of all pairs of networks on the test rows, by features of the last hidden layer, or by what they predict."""
     from jaxmem.nets import features, logits
 
-    config = experiment
-    assert isinstance(config, Config)
+    assert isinstance(experiment, Config)
     found = []
-    for epoch in config.training.keep_epochs:
+    for epoch in experiment.training.keep_epochs:
         models = [member.at(epoch) for member in trained]
         layers = [list(features(model, rows.X_test).values())[-1] for model in models]
         predicted = [logits(model, rows.X_test) for model in models]
         taken = {"features": layers}
-        found.append([similarities(taken.get(MEASURES[m].facts.takes, predicted), m) for m in config.measures])
+        found.append([similarities(taken.get(MEASURES[m].facts.takes, predicted), m) for m in experiment.measures])
     return {"pair_similarity": np.array(found)}
 
 
-def _mean_over_pairs(values: "xarray.DataArray") -> "xarray.DataArray":
-    """Mean over pairs of different networks."""
-    different = values.seed != values.other_seed
-    return values.where(different).mean(["seed", "other_seed"])
+def _dissimilarity(data: "xarray.Dataset") -> "xarray.DataArray":
+    """How far pairs of different networks are from being alike, on average, whichever end of a measure that is."""
+    import xarray
+
+    facts = [MEASURES[str(name)].facts for name in data.measure.values]
+    alike, sign = (
+        xarray.DataArray(values, {"measure": data.measure}, ["measure"])
+        for values in (
+            [one.high if one.larger_is_similar else one.low for one in facts],
+            [1.0 if one.larger_is_similar else -1.0 for one in facts],
+        )
+    )
+    values = sign * (alike - data.pair_similarity)
+    return values.where(data.seed != data.other_seed).mean(["seed", "other_seed"])
 
 
 def _axes(data: "xarray.Dataset") -> dict[str, "xarray.Dataset"]:
@@ -119,8 +135,8 @@ def _axes(data: "xarray.Dataset") -> dict[str, "xarray.Dataset"]:
     return axes
 
 
-def _jackknifed(data: "xarray.Dataset") -> "xarray.DataArray":
-    """Rank correlations along every axis: the jackknife's value for each network left out."""
+def _jackknifed(data: "xarray.Dataset") -> "tuple[xarray.DataArray, xarray.DataArray]":
+    """Rank correlations along every axis, and the jackknife's standard errors, of leaving out each network in turn."""
     import xarray
 
     seeds = data.seed.values
@@ -128,14 +144,11 @@ def _jackknifed(data: "xarray.Dataset") -> "xarray.DataArray":
 
     def correlations(kept: Any) -> "xarray.DataArray":
         part = data.sel(seed=kept, other_seed=kept)
-        part = part.assign(dissimilarity=_mean_over_pairs(1 - part.pair_similarity))
-        return xarray.concat(
-            [_correlation(points) for points in _axes(part).values()], xarray.Variable("along", list(_axes(part)))
-        )
+        axes = _axes(part.assign(dissimilarity=_dissimilarity(part)))
+        return xarray.concat([_correlation(points) for points in axes.values()], xarray.Variable("along", list(axes)))
 
-    whole = correlations(seeds)
-    each = [n * whole - (n - 1) * correlations(seeds[seeds != seed]) for seed in seeds]
-    return xarray.concat(each, xarray.Variable("seed", seeds))
+    each = xarray.concat([correlations(seeds[seeds != seed]) for seed in seeds], "left_out")
+    return correlations(seeds), ((n - 1) * each.var("left_out")) ** 0.5
 
 
 def _correlation(points: "xarray.Dataset") -> "xarray.DataArray":
@@ -148,20 +161,34 @@ def _correlation(points: "xarray.Dataset") -> "xarray.DataArray":
         along = {"input_core_dims": [["point"]], "output_core_dims": [["point"]], "kwargs": {"axis": -1}}
         return xarray.apply_ufunc(stats.rankdata, stacked, **along)
 
-    memorization = points.memorization.isel(layer=-1).mean(["seed", "perturbation"])
+    memorization = points.memorization.isel(layer=-1).mean(["seed", "perturbation"], skipna=False)
     return xarray.corr(ranks(memorization), ranks(points.dissimilarity), dim="point")
 
 
 def _claims(data: "xarray.Dataset") -> list[Claim]:
     return [
-        is_positive(
+        _claim(
             f"{along}: those that memorize more, as {classifier} sees it, are less alike by {measure} (rank corr.)",
-            data.rank_correlation.sel(along=along, classifier=classifier, measure=measure),
+            data.rank_correlation.sel(along=along, classifier=classifier, measure=measure).item(),
+            data.rank_correlation_error.sel(along=along, classifier=classifier, measure=measure).item(),
+            data.sizes["seed"],
         )
         for along in _CLAIMED
         for classifier in data.classifier.values
         for measure in data.measure.values
     ]
+
+
+def _claim(text: str, correlation: float, error: float, n: int) -> Claim:
+    """That a rank correlation of these models is positive, for other networks of theirs as well."""
+    from scipy import stats
+
+    if not error > 0:  # No network changes the order of the models: how much others would, nothing tells.
+        return Claim(text, False, f"{correlation:.3f}, whichever network is left out")
+    reach = error * float(stats.t.ppf(0.975, n - 1))
+    low, high = max(-1.0, correlation - reach), min(1.0, correlation + reach)
+    pvalue = float(2 * stats.t.sf(abs(correlation) / error, n - 1))
+    return Claim(text, low > 0, f"{correlation:.3f} [{low:.3f}, {high:.3f}]", high < 0, pvalue)
 
 
 STUDY = Study(
@@ -172,6 +199,8 @@ STUDY = Study(
     "model",
     _claims,
     varies={
+        "data.inputs": "the study noise-inputs",
+        "tests.layers": "the study dissect",
         "data.random_labels": "shares",
         "data.confused_labels": "shares",
         "network.dropout": "dropouts",

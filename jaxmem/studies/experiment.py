@@ -34,6 +34,10 @@ def _each_once(config: Any, field: str) -> None:
         raise ValueError(f"{field} must name at least one, each once, but is {values!r}.")
 
 
+def _as_named(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 @dataclass(frozen=True)
 class Data:
     """The rows that networks are trained and tested on.
@@ -113,6 +117,9 @@ class Training:
 
     def __post_init__(self) -> None:
         """End where training ends, and check that the baseline is among the epochs to test."""
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be an integer >= 1, but is {getattr(self, name)!r}.")
         _each_once(self, "keep_epochs")
         object.__setattr__(self, "keep_epochs", tuple(sorted({min(e, self.epochs) for e in self.keep_epochs})))
         if self.keep_epochs[:1] != (0,):
@@ -178,11 +185,15 @@ class Setting:
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of networks, and that the seed is one."""
+        """Check the number of networks, that the seed is one, and that nothing is listed twice."""
         if self.seeds < 1:
             raise ValueError(f"seeds must be an integer >= 1, but is {self.seeds!r}.")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, but is {self.seed!r}.")
+        for name, values in vars(self).items():
+            # By what models are called: a study would take those of one name for one.
+            if isinstance(values, tuple) and len({_as_named(value) for value in values}) < len(values):
+                raise ValueError(f"{name} must list each value once, but is {values!r}.")
 
 
 @dataclass(frozen=True)

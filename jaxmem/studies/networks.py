@@ -17,10 +17,10 @@ __all__ = ["check_networks", "layers_asked_for", "train_networks"]
 
 
 def check_networks(experiment: Experiment) -> None:
-    """Make a network of the experiment's structure, and look for the layers that are asked for.
+    """Make a network of the experiment's structure, and look for the layers that are asked for; check the training.
 
     Raises:
-        ValueError: there is no such network, or no such layer.
+        ValueError: there is no such network, no such layer, or no such training.
     """
     from flax import nnx
 
@@ -28,6 +28,7 @@ def check_networks(experiment: Experiment) -> None:
     a_row = dataset.X_train[:1]
     make = _maker(experiment.network, a_row.shape[1:], len(dataset.class_names))
     layers_asked_for(experiment, make(nnx.Rngs(0)), a_row)
+    _config(experiment)
 
 
 def train_networks(
@@ -43,10 +44,18 @@ def train_networks(
     Returns:
         See `jaxmem.nets.train_ensemble`.
     """
-    from jaxmem.nets import TrainConfig, train_ensemble
+    from jaxmem.nets import train_ensemble
+
+    n_classes = len(dataset_of(experiment).class_names)
+    make = _maker(experiment.network, X.shape[-3:], n_classes)
+    return train_ensemble(make, X, y, _config(experiment), keys, checkpoint=checkpoint, progress=progress)
+
+
+def _config(experiment: Setting) -> Any:
+    from jaxmem.nets import TrainConfig
 
     training = experiment.training
-    config = TrainConfig(
+    return TrainConfig(
         epochs=training.epochs,
         batch_size=training.batch_size,
         learning_rate=training.learning_rate,
@@ -54,9 +63,6 @@ def train_networks(
         keep_epochs=training.keep_epochs,
         augment=None if training.augment is None else parse(training.augment),
     )
-    n_classes = len(dataset_of(experiment).class_names)
-    make = _maker(experiment.network, X.shape[-3:], n_classes)
-    return train_ensemble(make, X, y, config, keys, checkpoint=checkpoint, progress=progress)
 
 
 @cache

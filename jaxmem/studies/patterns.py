@@ -181,7 +181,8 @@ def _of_model(config: Config, model: _Model) -> Piece:
     keys = jnp.stack([key_for(config, NETWORK, seed) for seed in range(config.seeds)])
     trained = train_networks(config, X, y, keys)
     of_rows, kept = ensemble_logits(trained, X), config.training.keep_epochs
-    found, predicted = learning_dynamics(of_rows, y, kept), of_rows.argmax(axis=-1)
+    # An untrained network has learnt nothing, whatever it gets right by chance.
+    found, predicted = learning_dynamics(of_rows[:, 1:], y, kept[1:]), of_rows.argmax(axis=-1)
     tested = ensemble_logits(trained, X_test).argmax(axis=-1)
 
     def share(right: np.ndarray) -> np.ndarray:
@@ -191,7 +192,7 @@ def _of_model(config: Config, model: _Model) -> Piece:
         "training_accuracy": trained.history.accuracy,
         # Where 99% did not come, the epoch after the last: it takes at least as many.
         "epochs_to_99": np.minimum(epochs_to_accuracy(trained.history.accuracy), config.training.epochs + 1),
-        "train_accuracy": share(found.correct),
+        "train_accuracy": share(predicted == y[:, None]),
         "wrong_label": y != y_true,
         "first_learned": found.first_learned,
         "mean_first_learned": share(np.minimum(found.first_learned, kept[-1] + 1)),

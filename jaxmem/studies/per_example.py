@@ -1,9 +1,10 @@
-"""Which rows are memorized, by ten measures: do they agree, and do they find the wrong labels?
+"""Which rows are memorized, by a dozen measures: do they agree, and do they find the wrong labels?
 
 Memorization and consistency come from networks that were each trained on a random subset of the rows (`jaxmem.subsets`)
 and belong to rows and labels. The others belong to single networks trained on all rows: how the row was learnt
 (`jaxmem.dynamics`), its margins, gradient and curvature, and how often the permutation tests recover a shuffled label
-of its (`example_scores`). Some of the labels are random, so that there is something to memorize.
+of its (`example_scores`). Held-out margins are those of a ridge that has not seen the row; the network has. Some of the
+labels are random, so that there is something to memorize.
 """
 
 from dataclasses import dataclass, replace
@@ -94,6 +95,12 @@ def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
     )
     others = data.value.rename(score="other_score")
     by_wrong = data.wrong_label.values
+    of_tests = {
+        f"correlation_with_{name.replace(', ', '_').replace(' ', '_')}": data.value.sel(score=name, drop=True)
+        for name in values
+        if name.startswith("example score")
+    }
+    data = data.assign({name: rank_correlation(data.value, scores) for name, scores in of_tests.items()})
     return data.assign(
         rank_correlation=rank_correlation(data.value, others).transpose("score", "other_score", "seed"),
         correlation_with_memorization=rank_correlation(data.value, data.value.sel(score=MEMORIZATION, drop=True)),
@@ -131,7 +138,8 @@ def _of_whole(config: Config, rows: Rows) -> Piece:
     keys = jnp.stack([key_for(config, NETWORK, seed) for seed in range(config.seeds)])
     trained = train_networks(config, rows.X, rows.y, keys)
     logits = ensemble_logits(trained, rows.X)
-    learnt, predicted = learning_dynamics(logits, rows.y, kept), logits[:, -1].argmax(axis=-1)
+    # An untrained network has learnt nothing, whatever it gets right by chance.
+    learnt, predicted = learning_dynamics(logits[:, 1:], rows.y, kept[1:]), logits[:, -1].argmax(axis=-1)
     last = trained.at(kept[-1])
     piece = {
         "first learned": learnt.first_learned,
@@ -140,8 +148,8 @@ def _of_whole(config: Config, rows: Rows) -> Piece:
         "margin": learnt.margin[:, -1],
         "loss sensitivity": gradient_norms(last, rows.X, rows.y),
     }
-    # Averaged over the course of training, as Garg et al. do; six epochs of it.
-    course = [trained.at(epoch) for epoch in kept[1 :: max(1, (len(kept) - 1) // 5)]]
+    # Averaged over the course of training, as Garg et al. do; five epochs of it, the last among them.
+    course = [trained.at(epoch) for epoch in kept[:0:-1][:: max(1, (len(kept) - 1) // 5)][:5]]
     curvature_key = jax.random.fold_in(key_for(config, INPUTS), 2)
     curvatures = [input_curvature(each, rows.X, rows.y, curvature_key, n_probes=config.n_probes) for each in course]
     piece["curvature"] = np.mean(curvatures, axis=0)
@@ -153,7 +161,7 @@ def _of_whole(config: Config, rows: Rows) -> Piece:
         *_, X_copies = features(network, copies).values()
         own = {
             "prediction depth": prediction_depth(layers, rows.y, predicted[seed], n_neighbors=config.n_neighbors),
-            "unseen margin": example_margins(Ridge(), X, rows.y, validation=KFold(5)),
+            "held-out margin": example_margins(Ridge(), X, rows.y, validation=KFold(5)),
         }
         for name in config.tests.classifiers:
             tested = memorization_test(
@@ -212,7 +220,7 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
         "loss sensitivity": 1,
         "curvature": 1,
         "prediction depth": 1,
-        "unseen margin": -1,
+        "held-out margin": -1,
     }
     signs |= {name: 1 for name in data.score.values if name.startswith("example score")}
     for name, sign in signs.items():

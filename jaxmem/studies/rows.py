@@ -73,11 +73,16 @@ def check_rows(experiment: Setting) -> None:
     n_classes, n_train, n_test = len(dataset.class_names), len(dataset.X_train), len(dataset.X_test)
     if not 0 <= data.n_validation < n_test:
         raise ValueError(f"n_validation is {data.n_validation} of {n_test} test rows; some must remain to test.")
-    if not 2 * n_classes <= (n_train if data.n_train is None else data.n_train) <= n_train:
+    if n_train < 2 * n_classes:
+        raise ValueError(
+            f"{data.dataset!r} has {n_train} training rows of {n_classes} classes; tests take two of each."
+        )
+    if data.n_train is not None and not 2 * n_classes <= data.n_train <= n_train:
         raise ValueError(
             f"n_train is {data.n_train}; {data.dataset!r} has {n_train} training rows of {n_classes} classes, and a "
             f"test takes two of each: choose {2 * n_classes} to {n_train}."
         )
+    _chosen(dataset.y_train, data.n_train, 0)
     _set_apart(dataset.y_test, data.n_validation, experiment.seed)
     tested = experiment.tests.perturbations if isinstance(experiment, Experiment) else ()
     for label in filter(None, (*tested, experiment.training.augment)):
@@ -90,9 +95,8 @@ def draw_rows(experiment: Setting, seed: int) -> Rows:
     dataset = dataset_of(experiment)
     X, y, X_test, y_test = dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test
     n_classes = len(dataset.class_names)
-    if data.n_train is not None and data.n_train != len(X):
-        chosen, _ = stratified_split(y, data.n_train, 1_000_003 * experiment.seed + seed)
-        X, y = X[chosen], y[chosen]
+    chosen = _chosen(y, data.n_train, 1_000_003 * experiment.seed + seed)
+    X, y = X[chosen], y[chosen]
     X, X_test = _inputs(key_for(experiment, INPUTS, seed), data, X, X_test)
     y_true, label_key = y, key_for(experiment, LABELS, seed)
     if data.random_labels:
@@ -114,8 +118,19 @@ def _set_apart(y_test: np.ndarray, n: int, seed: int) -> tuple[Any, Any]:
     """Which test rows are for validation, drawn with the classes' proportions, and which remain; all seeds alike."""
     if n == 0:
         return slice(0), slice(None)
-    apart, test = stratified_split(y_test, n, seed)
+    try:
+        apart, test = stratified_split(y_test, n, seed)
+    except ValueError as error:
+        raise ValueError(
+            f"n_validation is {n} of {len(y_test)} test rows: both validation and test need rows of every one of the "
+            f"{len(np.unique(y_test))} classes."
+        ) from error
     return apart, np.sort(test)
+
+
+def _chosen(y: np.ndarray, n_train: int | None, seed: int) -> Any:
+    """Which training rows are taken, drawn with the classes' proportions; all of them as they stand."""
+    return slice(None) if n_train in (None, len(y)) else stratified_split(y, n_train, seed)[0]
 
 
 def _inputs(key: Any, data: Data, X: np.ndarray, X_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

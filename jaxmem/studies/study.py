@@ -79,7 +79,7 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
         config: all choices; the same configuration gives the same numbers.
         progress: show bars on a terminal.
         unfinished: folder in which finished pieces are kept until the end. A study that was killed goes on from there,
-            and ends with the same numbers; the folder is removed when it is done. None: in memory alone.
+            and ends with the same numbers; `forget` the folder once they are saved. None: in memory alone.
 
     Raises:
         ValueError: a configuration that cannot be run, or that asks for what the study varies; training that blows up
@@ -113,6 +113,8 @@ def _claim_folder(folder: Path, mine: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         description = folder / "about.json"
         if not description.exists():
+            if any(folder.iterdir()):
+                raise ValueError("it holds other things")
             description.write_text(json.dumps(mine, indent=2))
         theirs = json.loads(description.read_text())
     except (OSError, ValueError) as error:

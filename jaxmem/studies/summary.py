@@ -32,7 +32,8 @@ class Claim(NamedTuple):
         holds: whether the numbers bear it out.
         seen: the figures that say so.
         opposite: whether they bear out its opposite. Neither: they leave it open.
-        pvalue: two-sided, where the sentence is judged by a test over seeds; see `decided`.
+        pvalue: two-sided, where the sentence is judged by a test over seeds.
+        pvalue_adjusted: the same, corrected for there being several in a study; see `decided`.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Claim(NamedTuple):
     seen: str
     opposite: bool = False
     pvalue: float | None = None
+    pvalue_adjusted: float | None = None
 
     @property
     def outcome(self) -> str:
@@ -58,11 +60,14 @@ def is_positive(text: str, values: "xarray.DataArray") -> Claim:
     if missing:
         return Claim(text, False, f"undefined for {missing} of {values.size} networks")
     mean, low, high = (float(value) for value in over_seeds(values)[["mean", "low", "high"]].values())
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = mean * np.sqrt(values.size) / values.std("seed", ddof=1).item()
-    # One network, or several all alike at zero, are no evidence.
-    pvalue = float(np.nan_to_num(2 * stats.t.sf(abs(statistic), values.size - 1), nan=1.0))
-    return Claim(text, low > 0, f"{mean:.3f} [{low:.3f}, {high:.3f}]", high < 0, pvalue)
+    error = values.std("seed", ddof=1).item() / np.sqrt(values.size)
+    seen = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    if not error > 0:
+        # Networks that do not differ tell nothing of how much others would; n of one sign have this chance.
+        alike = 2.0 ** (1 - values.size) if mean else 1.0
+        return Claim(text, mean > 0, f"{seen}, all networks alike" if values.size > 1 else seen, mean < 0, alike)
+    pvalue = float(2 * stats.t.sf(abs(mean) / error, values.size - 1))
+    return Claim(text, low > 0, seen, high < 0, pvalue)
 
 
 def decided(claims: Sequence[Claim], alpha: float = 0.05) -> list[Claim]:
@@ -74,7 +79,7 @@ def decided(claims: Sequence[Claim], alpha: float = 0.05) -> list[Claim]:
         claim = found[number]
         stands = bool(pvalue <= alpha)
         found[number] = claim._replace(
-            holds=claim.holds and stands, opposite=claim.opposite and stands, pvalue=float(pvalue)
+            holds=claim.holds and stands, opposite=claim.opposite and stands, pvalue_adjusted=float(pvalue)
         )
     return found
 
@@ -82,7 +87,7 @@ def decided(claims: Sequence[Claim], alpha: float = 0.05) -> list[Claim]:
 def all_below(text: str, values: "xarray.DataArray", limit: float) -> Claim:
     """The claim that the largest of many numbers is no larger than a limit; not shown where one is missing."""
     largest = float(values.max(skipna=False))
-    return Claim(text, largest <= limit, f"at most {largest:.3g}")
+    return Claim(text, largest <= limit, f"largest {largest:.3g}, limit {limit:g}")
 
 
 def over_seeds(values: "xarray.DataArray", confidence_level: float = 0.95) -> "xarray.Dataset":

@@ -44,8 +44,8 @@ def by_hand(data, kept, models, epochs):
     return stats.spearmanr(x, y).statistic
 
 
-def test_correlations_are_spearmans_of_networks_left_out_in_turn(data):
-    found = bridge._jackknifed(data.assign(dissimilarity=bridge._mean_over_pairs(1 - data.pair_similarity)))
+def test_correlations_are_spearmans_with_the_jackknifes_errors(data):
+    found, errors = bridge._jackknifed(data.assign(dissimilarity=bridge._dissimilarity(data)))
     points = {
         "all models and epochs": (data.model.values, range(1, 5)),
         "models at the last epoch": (data.model.values, [4]),
@@ -54,16 +54,39 @@ def test_correlations_are_spearmans_of_networks_left_out_in_turn(data):
     }
     assert found.along.values.tolist() == list(points)
     for along, (models, epochs) in points.items():
-        whole = by_hand(data, [0, 1, 2, 3], models, epochs)
-        for left_out in range(4):
-            kept = [seed for seed in range(4) if seed != left_out]
-            expected = 4 * whole - 3 * by_hand(data, kept, models, epochs)
-            seen = found.sel(along=along, seed=left_out, classifier="ridge", measure="cka-biased")
-            np.testing.assert_allclose(seen, expected, rtol=1e-6, atol=1e-9)
+        where = {"along": along, "classifier": "ridge", "measure": "cka-biased"}
+        np.testing.assert_allclose(found.sel(where), by_hand(data, [0, 1, 2, 3], models, epochs), atol=1e-9)
+        each = [by_hand(data, [s for s in range(4) if s != out], models, epochs) for out in range(4)]
+        expected = np.sqrt(3 / 4 * np.sum((np.array(each) - np.mean(each)) ** 2))
+        np.testing.assert_allclose(errors.sel(where), expected, rtol=1e-6, atol=1e-9)
 
 
-def test_pairs_of_networks_need_three_of_them():
-    with pytest.raises(ValueError, match="seeds is 2"):
-        bridge.Config(seeds=2)
-    with pytest.raises(ValueError, match="cka"):
-        bridge.Config(measures=("ckq",))
+def test_divergences_are_dissimilarities_as_they_are(data):
+    divergences = data.assign_coords(measure=["jensen-shannon"])
+    pairs = divergences.pair_similarity.where(divergences.seed != divergences.other_seed)
+    expected = pairs.mean(["seed", "other_seed"])
+    np.testing.assert_allclose(bridge._dissimilarity(divergences).transpose(*expected.dims), expected)
+
+
+def test_an_order_that_no_network_changes_is_left_open():
+    assert bridge._claim("", 1.0, 0.0, 5).outcome == "not shown"
+    assert bridge._claim("", 0.9, 0.1, 5).outcome == "holds" and "1.000]" in bridge._claim("", 0.9, 0.1, 5).seen
+    assert (
+        bridge._claim("", -0.9, 0.1, 5).outcome == "opposite" and bridge._claim("", 0.2, 0.1, 5).outcome == "not shown"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": 2}, "seeds is 2"),
+        ({"measures": ("ckq",)}, "cka"),
+        ({"measures": ()}, "at least one"),
+        ({"measures": ("error-overlap",)}, "errors"),
+        ({"measures": ("cka", "cka")}, "once"),
+        ({"dropouts": (0.5, 0.5000001)}, "once"),
+    ],
+)
+def test_bad_choices_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        bridge.Config(**changes)

@@ -163,7 +163,7 @@ def test_labels_are_made_wrong_by_the_share_that_is_asked_for():
         ({"data": Data(n_train=19)}, "choose 20 to 4000"),
         ({"data": Data(n_train=4_001)}, "choose 20 to 4000"),
         ({"data": Data(n_validation=1_000)}, "some must remain"),
-        ({"data": Data(n_validation=5)}, "each part needs one of every class"),
+        ({"data": Data(n_validation=5)}, "n_validation is 5 .* of every one of the 10 classes"),
         ({"tests": replace(SMALL.tests, layers=("layer9",))}, "layer9"),
         ({"tests": replace(SMALL.tests, perturbations=("shift:40",))}, "40"),
         ({"network": Network("vit", widths=(16, 8))}, "widths"),

@@ -78,7 +78,7 @@ def test_in_conflict_the_training_rows_of_both_patterns_say_the_label():
 def test_bad_choices_are_refused():
     for changes, words in [
         ({"patterns": ("pixl",)}, "pixel"),
-        ({"patterns": ("pixel", "pixel")}, "each once"),
+        ({"patterns": ("pixel", "pixel")}, "each value once"),
         ({"patterns": ()}, "at least one"),
         ({"share": 1.0}, "between 0 and 1"),
     ]:

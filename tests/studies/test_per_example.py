@@ -38,7 +38,7 @@ def test_scores_are_those_of_the_public_functions(record):
     for seed in range(2):
         np.testing.assert_allclose(data.value.sel(score="memorization", seed=seed), found.value, rtol=1e-5)
     np.testing.assert_allclose(data.standard_error.sel(subset_score="memorization"), found.standard_error, rtol=1e-5)
-    names = {"first learned", "forgetting events", "area", "margin", "loss sensitivity", "curvature", "unseen margin"}
+    names = {"first learned", "forgetting events", "area", "margin", "loss sensitivity", "curvature", "held-out margin"}
     names |= {"prediction depth", "example score, ridge", "memorization", "consistency"}
     assert set(data.score.values) == names
 

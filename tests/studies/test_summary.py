@@ -27,7 +27,7 @@ def test_the_interval_over_seeds_is_students():
 def test_one_seed_has_no_interval():
     found = over_seeds(xarray.DataArray([0.5], dims="seed"))
     assert found["mean"] == 0.5 and np.isnan(found.low) and np.isnan(found.high)
-    assert not is_positive("something", xarray.DataArray([0.5], dims="seed")).holds
+    assert not decided([is_positive("something", xarray.DataArray([0.5], dims="seed"))])[0].holds
 
 
 def test_seeds_without_a_number_are_left_out():
@@ -48,8 +48,12 @@ def test_positive_means_that_the_whole_interval_is(shift, outcome):
 
 
 def test_networks_that_are_all_alike_leave_nothing_to_test():
-    alike = [is_positive("it is", xarray.DataArray([value] * 3, dims="seed")).outcome for value in (0.5, 0.0, -0.5)]
-    assert alike == ["holds", "not shown", "opposite"]
+    """The sign test's chance, then: five of one sign are not enough, six are."""
+    claims = {n: is_positive("it is", xarray.DataArray([0.5] * n, dims="seed")) for n in (1, 5, 6)}
+    assert [claims[n].pvalue for n in (1, 5, 6)] == [1, 1 / 16, 1 / 32]
+    assert [claim.outcome for claim in decided([claims[5]])] == ["not shown"] and "alike" in claims[5].seen
+    assert [claim.outcome for claim in decided([claims[6]])] == ["holds"]
+    assert is_positive("it is", xarray.DataArray([0.0] * 9, dims="seed")).pvalue == 1
 
 
 def test_a_quantity_that_is_undefined_for_some_networks_shows_nothing():
@@ -68,7 +72,8 @@ def test_claims_stand_the_correction_for_their_number():
     ]
     found = decided(claims)
     assert [claim.outcome for claim in found] == ["not shown", "opposite", "not shown", "not shown", "holds"]
-    np.testing.assert_allclose([found[i].pvalue for i in (0, 1, 3)], [0.06, 0.03, 0.06])
+    np.testing.assert_allclose([found[i].pvalue_adjusted for i in (0, 1, 3)], [0.06, 0.03, 0.06])
+    assert decided(found) == found
 
 
 def test_below_means_all_of_them():
