@@ -77,8 +77,8 @@ class Config(Setting):
     def __post_init__(self) -> None:
         """Check what can be checked before anything is read."""
         super().__post_init__()
-        if not self.measures or len(set(self.measures)) < len(self.measures):
-            raise ValueError(f"measures must name at least one, each once, but is {self.measures!r}.")
+        if not self.measures:
+            raise ValueError("measures must name at least one.")
         for name in self.measures:
             one_of(name, MEASURES, "measures")
         if not all(0 < share < 1 for share in self.shares) or len(set(self.shares)) < len(self.shares):

@@ -58,8 +58,8 @@ class Config(Setting):
         super().__post_init__()
         for name in self.patterns:
             one_of(name, PATTERNS, "each of patterns")
-        if not self.patterns or len(set(self.patterns)) < len(self.patterns):
-            raise ValueError(f"patterns must name at least one, each once, but is {self.patterns!r}.")
+        if not self.patterns:
+            raise ValueError("patterns must name at least one.")
         if not 0 < self.share < 1:
             raise ValueError(f"share is {self.share!r}; expected a share of the rows between 0 and 1.")
 

@@ -145,7 +145,9 @@ def test_the_result_is_that_of_the_whole_null_cut_where_the_rule_ends(rule, alte
     for batch_size in (1, 7, 64, None):
         test = jm.permutation_test(jm.Ridge(), X, y, stopping=rule, batch_size=batch_size, **options)
         assert len(test.null_distribution) == n and test.pvalue == p and test.n_permutations == 199
-        np.testing.assert_allclose(test.null_distribution, whole.null_distribution[:n], rtol=1e-5)
+        # Margins near zero are sums of larger ones: rounding is relative to those.
+        largest = 1e-6 * abs(whole.null_distribution).max()
+        np.testing.assert_allclose(test.null_distribution, whole.null_distribution[:n], rtol=1e-5, atol=largest)
 
 
 def test_an_early_end_leaves_permutations_undone():

@@ -33,6 +33,7 @@ def test_a_linear_model_by_hand():
     np.testing.assert_allclose(found, [4 / 4, 4 * p * (1 - p)], rtol=1e-5)
 
 
+@pytest.mark.nightly
 def test_many_probes_find_the_norm_of_the_hessian():
     model = network()
     model.eval()

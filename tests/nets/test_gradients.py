@@ -99,7 +99,7 @@ def test_equal_a_loop_of_jax_grad(digits, trained, of, by):
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("by", ["inputs", "parameters"])
+@pytest.mark.parametrize("by", ["inputs", pytest.param("parameters", marks=pytest.mark.nightly)])
 def test_means_of_cosines_equal_those_over_all_pairs(digits, trained, by):
     X, y = digits
     models = trained.at(3)

@@ -50,10 +50,9 @@ def small(name):
     return replace(config, **{option: value for option, value in changes.items() if hasattr(config, option)})
 
 
-quick = ("epochs",)
-
-
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in quick else pytest.mark.nightly) for n in STUDIES])
+# By day, `epochs` is run by the tests of the command line.
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
     record = study.run(STUDIES[name], small(name), progress=False, unfinished=tmp_path / "unfinished")
     assert record.claims and all(claim.seen for claim in record.claims)
