@@ -116,8 +116,8 @@ def check_directions(measure: Measure, networks: Sequence[Float[Array, "n _"]], 
     if n < (needed := fewest_rows(measure, ranks[first], ranks[second])):
         raise ValueError(
             f"{names[first]} and {names[second]} have {ranks[first]} and {ranks[second]} linearly independent "
-            f"directions, but centred, {n} rows have {n - 1}: {needed - n} of the canonical correlations of {measure!r} "
-            f"are 1 for any two networks. Use {needed} rows or more, {_REMEDY}"
+            f"directions, but centred, {n} rows have {n - 1}: {needed - n} of the canonical correlations of "
+            f"{measure!r} are 1 for any two networks. Use {needed} rows or more, {_REMEDY}"
         )
 
 
