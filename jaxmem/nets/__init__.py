@@ -2,7 +2,7 @@
 
 from jaxmem.nets.curvature import input_curvature
 from jaxmem.nets.ensemble import TrainedEnsemble, ensemble_logits, train_ensemble
-from jaxmem.nets.features import features, layer_names, logits
+from jaxmem.nets.features import features, layer_names, layer_widths, logits
 from jaxmem.nets.gradients import gini, gradient_coherence, gradient_cosines, gradient_norms, gradients
 from jaxmem.nets.models import ACTIVATIONS, CNN, MLP, NETWORKS, ResNet, ViT, network
 from jaxmem.nets.train import History, TrainConfig, Trained, train
@@ -27,6 +27,7 @@ __all__ = [
     "gradients",
     "input_curvature",
     "layer_names",
+    "layer_widths",
     "logits",
     "network",
     "train",

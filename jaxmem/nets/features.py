@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PyTree, Shaped
 from jaxmem.inputs import one_of
 from jaxmem.nets.models import call, check_inputs
 
-__all__ = ["features", "layer_names", "logits"]
+__all__ = ["features", "layer_names", "layer_widths", "logits"]
 
 
 def features(
@@ -73,10 +73,25 @@ def layer_names(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."]) -> list
     Raises:
         ValueError: if the model has no method `hidden` and sows nothing, or X is not of that kind.
     """
+    return list(layer_widths(model, X))
+
+
+def layer_widths(
+    model: nnx.Module, X: Shaped[Array | np.ndarray, "..."], *, pool: Literal["mean"] | None = None
+) -> dict[str, int]:
+    """How many features of each hidden layer `features` reads; nothing is computed but shapes.
+
+    Args:
+        model, X, pool: as for `features`, X however few.
+
+    Raises:
+        ValueError: as `layer_names` does.
+    """
     check_inputs(X)
     graphdef, state = nnx.split(model)
     shape = jax.ShapeDtypeStruct((1, *X.shape[1:]), jnp.float32)
-    return list(jax.eval_shape(partial(_read_batch, _hidden, None, None, graphdef), state, shape)[0])
+    layers = jax.eval_shape(partial(_read_batch, _hidden, None, pool, graphdef), state, shape)[0]
+    return {name: rows.shape[1] for name, rows in layers.items()}
 
 
 def logits(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."], batch_size: int = 1_000) -> Float[Array, "n c"]:

@@ -6,9 +6,10 @@ from jaxtyping import Array, Float, Int
 from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import centre, exactly
 
-__all__ = ["centred", "inner", "permuted_pairs", "square_distances", "unit"]
+__all__ = ["centred", "inner", "permuted_pairs", "rounding", "square_distances", "unit"]
 
 _BLOCK = 8_192  # Entries of a matrix at a time.
+_ERRORS = 8  # Machine epsilons of the terms that a distance is the difference of.
 
 
 def centred(X: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -25,10 +26,16 @@ def unit(values: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def square_distances(X: Float[Array, "n d"]) -> Float[Array, "n n"]:
-    """Squared Euclidean distances between all rows of centred features."""
+    """Squared Euclidean distances between all rows of centred features; zero where they are nothing but rounding."""
     squares = (X**2).sum(axis=1)
-    distances = squares[:, None] + squares[None, :] - 2 * exactly(X, X.T)
-    return jnp.where(jnp.eye(len(X), dtype=bool), 0, jnp.maximum(distances, 0))
+    terms = squares[:, None] + squares[None, :]
+    distances = terms - 2 * exactly(X, X.T)
+    return jnp.where(jnp.eye(len(X), dtype=bool) | (distances <= rounding(terms)), 0, distances)
+
+
+def rounding(terms: Float[Array, "..."]) -> Float[Array, "..."]:
+    """By how much distances that are equal may differ, from the size of the terms that they are computed from."""
+    return _ERRORS * jnp.finfo(terms.dtype).eps * terms
 
 
 def permuted_pairs(matrix: Float[Array, "n n"], permutation: Int[Array, " n"]) -> Float[Array, "n n"]:

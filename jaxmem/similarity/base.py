@@ -11,7 +11,9 @@ Of N networks there are N (N - 1) / 2 pairs, so whatever can be done for a netwo
 ends, which must not change what `compare` says.
 
 What does not vary is like nothing: features that are constant over the rows carry nothing, and a network of which
-nothing else is left has similarity 0 to every other, itself included.
+nothing else is left has similarity 0 to every other, itself included. So it is for measures of features and for kappa;
+two networks that predict one and the same class for every row agree fully, and two that get every row wrong overlap
+fully in their errors.
 
 A measure is a frozen dataclass of its choices, hence hashable, hence a static argument: one compilation per (measure,
 shapes). Adding one takes these three functions, its `facts`, and a line in `MEASURES`.
@@ -39,8 +41,8 @@ class Facts(NamedTuple):
         invariances: which of `INVARIANCES` leave it as it is: adding a constant to a feature; multiplying all features
             by one positive number; an orthogonal map of the features; an invertible linear map; features that are
             constant; for logits, an increasing map of every row.
-        more_rows_than_features: whether it is near its end for any two networks with no more rows than features, and
-            is therefore refused there.
+        more_rows_than_features: whether it is near its end for any two networks whose features fill the n - 1
+            dimensions that n centred rows have, and is therefore refused there.
         source: who proposed it.
     """
 

@@ -6,6 +6,10 @@ of the features themselves, without squaring them in a covariance matrix; direct
 largest are not there. Where the scale of single features plays no part they are first brought to one length each, so
 that small ones keep their digits.
 
+Centred features lie in the `n - 1` dimensions that n rows have. Where the ranks of two networks add up to more, their
+subspaces meet whatever the networks are, and as many correlations as there are too many dimensions are exactly 1: such
+pairs are refused. SVCCA counts the directions that it keeps.
+
 * Mean CCA: `Σ ρ_i / r`. Blind to how much a direction matters, and so to anything that noise adds.
 * SVCCA (Raghu et al. 2017): the same, of the first singular directions that hold a given share of the variance.
 * PWCCA (Morcos et al. 2018): `Σ α_i ρ_i / Σ α_i`, where `α_i = Σ_j |<h_i, x_j>|` says how much the features `x_j` of a
@@ -38,8 +42,8 @@ class _Weighed(NamedTuple):
     loadings: Float[Array, "r d"]  # The features in that basis.
 
 
-def _facts(invariances: tuple[str, ...], source: str) -> Facts:
-    return Facts("features", 0.0, 1.0, True, invariances, True, source)
+def _facts(invariances: tuple[str, ...], source: str, more_rows_than_features: bool = True) -> Facts:
+    return Facts("features", 0.0, 1.0, True, invariances, more_rows_than_features, source)
 
 
 def _singular(X: Float[Array, "n d"]) -> tuple[Float[Array, "n r"], Float[Array, " r"]]:
@@ -102,7 +106,8 @@ class SVCCA:
     @property
     def facts(self) -> Facts:
         """Range and invariances."""
-        return _facts(("translation", "scaling", "rotation", "dead units"), "Raghu et al. (2017)")
+        # Wide features will do, if few directions hold their variance.
+        return _facts(("translation", "scaling", "rotation", "dead units"), "Raghu et al. (2017)", False)
 
     def prepare(self, X: Float[Array, "n d"]) -> _Span:
         """An orthonormal basis of the first directions."""

@@ -86,7 +86,7 @@ class CKA:
     def _rbf(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
         distances = square_distances(X)
         width = self.bandwidth**2 * _median_of_pairs(distances)
-        # Where half of all rows coincide, the others are infinitely far away.
+        # Where half of all pairs of rows coincide, the others are infinitely far apart.
         return jnp.where(distances > 0, jnp.exp(-distances / (2 * jnp.where(width > 0, width, 1e-30))), 1)
 
 

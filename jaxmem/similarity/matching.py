@@ -25,8 +25,8 @@ from jaxmem.inputs import as_key, as_number
 from jaxmem.permutations import Stream, plan
 from jaxmem.results import SimilarityTest, SimilarityTests, key_fields
 from jaxmem.similarity.base import Measure
-from jaxmem.similarity.measures import as_networks, measure_by_name
-from jaxmem.similarity.pairs import prepared
+from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
+from jaxmem.similarity.pairs import compared, prepared
 
 __all__ = ["similarity_test", "similarity_tests"]
 
@@ -54,6 +54,7 @@ def similarity_test(
     measure, key = measure_by_name(measure), as_key(key)
     n_permutations = as_number(n_permutations, "n_permutations")
     arrays = as_networks(measure, (X, Y), ("X", "Y"))
+    check_directions(measure, arrays, ("X", "Y"))
     n, alternative = len(arrays[0]), _more_alike(measure)
     planned = plan(key, np.arange(n), n_permutations=n_permutations)
     scores = _scores(measure, arrays, planned.stream, planned.n_permutations)
@@ -97,6 +98,8 @@ def similarity_tests(
     names = [f"pairs[{name!r}][{side}]" for name in pairs for side in (0, 1)]
     # Checked together, so that all of them have the same rows.
     arrays = as_networks(measure, [X for pair in pairs.values() for X in pair], names)
+    for at in range(0, len(arrays), 2):
+        check_directions(measure, arrays[at : at + 2], names[at : at + 2])
     alternative = _more_alike(measure)
     planned = plan(key, np.arange(len(arrays[0])), n_permutations=n_permutations)
     check_reachable(correction, len(pairs), planned.n_permutations, alternative, alpha)
@@ -136,4 +139,4 @@ def _scores(
 @partial(jax.jit, static_argnums=0)
 def _under(measure: Measure, a: Any, b: Any, stream: Stream, indices: Integer[Array, " B"]) -> Float[Array, " B"]:
     # One after the other: the observed order and all others then take the very same path, to the last digit.
-    return jax.lax.map(lambda index: measure.compare(a, measure.permute(b, stream.permutation(index))), indices)
+    return jax.lax.map(lambda index: compared(measure, a, measure.permute(b, stream.permutation(index))), indices)

@@ -17,7 +17,7 @@ from jaxmem.similarity.predictivity import LinearPredictivity
 from jaxmem.similarity.procrustes import Procrustes
 from jaxmem.similarity.rsa import RSA
 
-__all__ = ["MEASURES", "as_networks", "measure_by_name"]
+__all__ = ["MEASURES", "as_networks", "check_directions", "fewest_rows", "measure_by_name"]
 
 MEASURES: Mapping[str, Measure] = {
     "cka": CKA(),
@@ -38,6 +38,8 @@ MEASURES: Mapping[str, Measure] = {
     "error-overlap": ErrorOverlap(),
 }
 _FEWEST_ROWS = 4  # With three, the unbiased estimate of HSIC is zero over zero.
+_CANONICAL = (CCA, PWCCA, SVCCA)
+_REMEDY = 'fewer features (pool them over places, say), or measure="cka", "rsa" or "neighbors".'
 
 
 def measure_by_name(measure: str | Measure) -> Measure:
@@ -51,6 +53,17 @@ def measure_by_name(measure: str | Measure) -> Measure:
     if isinstance(measure, type) or not isinstance(measure, Measure):
         raise ValueError(f'measure must be a name, "cka" say, or an instance of a measure, but is {measure!r}.')
     return measure
+
+
+def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
+    """Rows below which two networks of so many linearly independent features look alike whatever they compute.
+
+    Centred features of n rows lie in n - 1 dimensions. Features that fill them predict anything; and two subspaces
+    whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1.
+    """
+    if isinstance(measure, _CANONICAL):
+        return max(_FEWEST_ROWS, width + other_width + 1)
+    return max(_FEWEST_ROWS, max(width, other_width) + 2) if measure.facts.more_rows_than_features else _FEWEST_ROWS
 
 
 def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str]) -> list[Float[Array, "n _"]]:
@@ -74,16 +87,38 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
             )
     if n < _FEWEST_ROWS:
         raise ValueError(f"networks are compared on at least {_FEWEST_ROWS} rows, but there are {n}.")
-    if measure.facts.more_rows_than_features:
+    if measure.facts.more_rows_than_features and not isinstance(measure, _CANONICAL):
         for X, name in zip(taken, names, strict=True):
             width = int((X.max(axis=0) > X.min(axis=0)).sum())
-            if width >= n:
+            if n < (needed := fewest_rows(measure, width, width)):
                 raise ValueError(
-                    f"{name} has {width} features that vary and {n} rows: with no more rows than features {measure!r} "
-                    'finds any two networks alike. Use more rows, fewer features, or measure="cka", "rsa" or '
-                    '"neighbors".'
+                    f"{name} has {width} features that vary and {n} rows, of at most {n - 1} dimensions: features that "
+                    f"fill them make {measure!r} find any two networks alike. Use {needed} rows or more, {_REMEDY}"
                 )
     return taken
+
+
+def check_directions(measure: Measure, networks: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> None:
+    """Refuse canonical correlations of networks any two of which together have more directions than the rows allow.
+
+    Args:
+        measure: any; those without canonical correlations pass.
+        networks: two or more, as `as_networks` returns them.
+        names: how the caller knows them, for the message.
+
+    Raises:
+        ValueError: two networks whose ranks (for SVCCA: of what it keeps) add up to more than n - 1.
+    """
+    if not isinstance(measure, _CANONICAL):
+        return
+    n, ranks = len(networks[0]), [int(measure.prepare(X).rank) for X in networks]
+    first, second = sorted(np.argsort(ranks, kind="stable")[-2:].tolist())
+    if n < (needed := fewest_rows(measure, ranks[first], ranks[second])):
+        raise ValueError(
+            f"{names[first]} and {names[second]} have {ranks[first]} and {ranks[second]} linearly independent "
+            f"directions, but centred, {n} rows have {n - 1}: {needed - n} of the canonical correlations of "
+            f"{measure!r} are 1 for any two networks. Use {needed} rows or more, {_REMEDY}"
+        )
 
 
 def _taken(measure: Measure, X: Any, name: str) -> Float[Array, "n _"]:

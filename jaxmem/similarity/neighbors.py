@@ -2,10 +2,14 @@
 
     overlap = mean over rows i of |N_a(i) ∩ N_b(i)| / k.
 
-Each network has a matrix of zeros and ones that says which rows are neighbours, and the overlap is the inner product of
-two such matrices over `n k`. Of unrelated networks it is `k / (n - 1)` on average.
+Each network has a matrix `W` of zeros and ones that says which rows are neighbours, and the overlap is the cosine of
+two such matrices, `<W_a, W_b> / (|W_a| |W_b|)`, for `|W|² = n k`. Of unrelated networks it is `k / (n - 1)` on average.
 
-Reference: Huh, Cheung, Wang & Isola (2024), who call it mutual nearest-neighbour alignment.
+Where rows are equally far, at the distance of the k-th neighbour, they share what places are left: with c rows closer
+and t tied, each has `W_ij = (k - c) / t`. So no row is preferred for where it stands, the cosine is still 1 for a
+network and itself, and without ties it is the overlap.
+
+Reference: Huh, Cheung, Wang & Isola (2024), who call it mutual nearest-neighbour alignment; shared places are ours.
 """
 
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxmem.inputs import as_number
-from jaxmem.similarity._rows import centred, inner, permuted_pairs, square_distances
+from jaxmem.similarity._rows import centred, inner, permuted_pairs, rounding, square_distances, unit
 from jaxmem.similarity.base import Facts
 
 __all__ = ["NeighborOverlap"]
@@ -26,7 +30,7 @@ class NeighborOverlap:
     """Mean share of common nearest neighbours, by Euclidean distance.
 
     Args:
-        n_neighbors: k, at most the number of rows minus two. Ties between distances go to the first row.
+        n_neighbors: k, at most the number of rows minus two. Rows tied for the last places share them.
     """
 
     n_neighbors: int = 10
@@ -49,18 +53,22 @@ class NeighborOverlap:
         )
 
     def prepare(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
-        """Which rows are neighbours of which: row i has k ones, divided by the root of `n k`."""
+        """Which rows are neighbours of which, the weights of row i adding up to k; of unit norm."""
         n, k = len(X), int(self.n_neighbors)
         if k > n - 2:
             raise ValueError(f"n_neighbors is {k}, but {n} rows leave at most {n - 2} to choose: use fewer.")
         X = centred(X)
         distances = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, square_distances(X))
-        nearest = jax.lax.top_k(-distances, k)[1]
-        found = jnp.zeros((n, n), X.dtype).at[jnp.arange(n)[:, None], nearest].set(1)
-        return jnp.where((X != 0).any(), found / jnp.sqrt(jnp.asarray(n * k, X.dtype)), 0)
+        last = -jax.lax.top_k(-distances, k)[0][:, -1:]
+        # A row that is as far as the k-th is no longer than its own row and that distance together.
+        nearby = rounding((X**2).sum(axis=1, keepdims=True) + last)
+        closer, tied = distances < last - nearby, jnp.abs(distances - last) <= nearby
+        share = (k - closer.sum(axis=1, keepdims=True)) / tied.sum(axis=1, keepdims=True)
+        weights = jnp.where(closer, 1, jnp.where(tied, share, 0)).astype(X.dtype)
+        return jnp.where((X != 0).any(), unit(weights), 0)
 
     def compare(self, a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
-        """The share of common neighbours."""
+        """The share of common neighbours, as a cosine."""
         return inner(a, b)
 
     def permute(self, state: Float[Array, "n n"], permutation: Int[Array, " n"]) -> Float[Array, "n n"]:

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmem.similarity.base import Measure
-from jaxmem.similarity.measures import as_networks, measure_by_name
+from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
 
-__all__ = ["pair_similarity", "prepared", "similarities"]
+__all__ = ["compared", "pair_similarity", "prepared", "similarities"]
 
 # Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
 _HELD, _OF_A_TILE = 2**31, 2**30
@@ -39,11 +39,13 @@ def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
         A number in the measure's range; `measure.facts.larger_is_similar` says which end means alike.
 
     Raises:
-        ValueError: unknown measures; different or too few rows; NaN; no more rows than features, where the measure
-            finds anything alike then.
+        ValueError: unknown measures; different or too few rows; NaN; too few rows for so many features, where the
+            measure finds anything alike then.
     """
     measure = measure_by_name(measure)
-    a, b = prepared(measure, as_networks(measure, (X, Y), ("X", "Y")))
+    arrays = as_networks(measure, (X, Y), ("X", "Y"))
+    check_directions(measure, arrays, ("X", "Y"))
+    a, b = prepared(measure, arrays)
     return float(_of_pair(measure, a, b))
 
 
@@ -58,8 +60,9 @@ def similarities(
         measure: as for `pair_similarity`.
 
     Returns:
-        A symmetric matrix, in the order of the networks. The diagonal is a network's similarity to itself: 1, or 0
-        where the network does not vary over the rows (and always 0 for divergences).
+        A symmetric matrix, in the order of the networks. The diagonal is a network's similarity to itself: 1 (0 for
+        divergences), but less for predictivity, whose penalty takes something, and 0 for features that do not vary over
+        the rows, for kappa of one class only, and for the errors of a network that makes none.
 
     Raises:
         ValueError: as `pair_similarity` does, and for fewer than two networks.
@@ -72,6 +75,7 @@ def similarities(
     if len(arrays) < 2:
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)
+    check_directions(measure, arrays, names)
     found = np.zeros((len(arrays), len(arrays)))
     for rows, columns, values in _tiles(measure, arrays):
         found[rows, columns] = np.asarray(values)
@@ -127,6 +131,11 @@ def _padded(state: Any, shapes: Any) -> Any:
     return jax.tree.map(pad, state, shapes)
 
 
+def compared(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
+    """What the measure says of a pair, without what rounding puts beyond its range."""
+    return jnp.clip(measure.compare(a, b), measure.facts.low, measure.facts.high)
+
+
 @partial(jax.jit, static_argnums=0)
 def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
     return measure.prepare(X)
@@ -134,10 +143,10 @@ def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
 
 @partial(jax.jit, static_argnums=0)
 def _of_pair(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
-    return measure.compare(a, b)
+    return compared(measure, a, b)
 
 
 @partial(jax.jit, static_argnums=0)
 def _of_tile(measure: Measure, rows: Any, columns: Any) -> Float[Array, "rows columns"]:
-    of_row = jax.vmap(measure.compare, in_axes=(None, 0))
+    of_row = jax.vmap(partial(compared, measure), in_axes=(None, 0))
     return jax.vmap(of_row, in_axes=(0, None))(rows, columns)

@@ -14,12 +14,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxmem.classifiers._linear import centre, exactly
 from jaxmem.inputs import one_of
-from jaxmem.similarity._rows import centred, inner, permuted_pairs, square_distances, unit
+from jaxmem.similarity._rows import centred, inner, permuted_pairs, rounding, square_distances, unit
 from jaxmem.similarity.base import Facts
 
 __all__ = ["RSA"]
-
-_STEPS = 2**20
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,8 @@ class RSA:
     def prepare(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
         """Dissimilarities or their ranks, centred off the diagonal and of unit norm."""
         if self.distance == "euclidean":
-            values = square_distances(centred(X))
+            rows = centred(X)
+            values = square_distances(rows)
         else:
             rows = centre(X.T)[1].T
             lengths = jnp.sqrt((rows**2).sum(axis=1, keepdims=True))
@@ -66,7 +65,7 @@ class RSA:
             values = 1 - exactly(rows, rows.T)
         n, diagonal = len(X), jnp.eye(len(X), dtype=bool)
         if self.correlation == "spearman":
-            values = _ranks(values)
+            values = _ranks(values, (rows**2).sum(axis=1))
         elif self.distance == "euclidean":
             values = jnp.sqrt(values)
         off = jnp.where(diagonal, 0, values)
@@ -82,12 +81,13 @@ class RSA:
         return permuted_pairs(state, permutation)
 
 
-def _ranks(values: Float[Array, "n n"]) -> Float[Array, "n n"]:
+def _ranks(values: Float[Array, "n n"], squares: Float[Array, " n"]) -> Float[Array, "n n"]:
     """Ranks of the entries off the diagonal, tied ones sharing theirs; the diagonal's are of no use."""
-    # On a grid of a million steps, equal distances that differ by rounding are equal again; and counting sorts it.
-    largest = values.max()
-    steps = jnp.round(values / jnp.where(largest > 0, largest, 1) * (_STEPS - 1)).astype(jnp.int32)
-    off = ~jnp.eye(len(values), dtype=bool)
-    counts = jnp.zeros(_STEPS, jnp.int32).at[steps].add(off.astype(jnp.int32))
-    ranks = jnp.cumsum(counts) - (counts - 1) / 2
-    return ranks[steps].astype(values.dtype)
+    # Tied is what differs by no more than rounding: that of the two rows, or of a typical one, but not of one distant
+    # row. Halfway between the pairs that are surely smaller and those that are perhaps not larger is the shared rank.
+    squares = jnp.maximum(squares, jnp.median(squares))
+    values = jnp.where(jnp.eye(len(values), dtype=bool), -jnp.inf, values)
+    nearby, ordered = rounding(squares[:, None] + squares[None, :]), jnp.sort(values.ravel())
+    smaller = jnp.searchsorted(ordered, values - nearby, side="left")
+    not_larger = jnp.searchsorted(ordered, values + nearby, side="right")
+    return ((smaller + not_larger) / 2).astype(values.dtype)

@@ -33,10 +33,10 @@ import numpy as np
 from jaxmem.data import gaussian_noise_inputs, random_labels
 from jaxmem.inference import difference_of_pairs, of_pairs
 from jaxmem.inputs import one_of
-from jaxmem.similarity import MEASURES, group_similarity_tests, similarities
+from jaxmem.similarity import MEASURES, fewest_rows, group_similarity_tests, similarities
 from jaxmem.studies.dissection import shown_layer
 from jaxmem.studies.experiment import Data, Setting, Training
-from jaxmem.studies.networks import train_networks
+from jaxmem.studies.networks import train_networks, widths_of_layers
 from jaxmem.studies.rows import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
 from jaxmem.studies.study import Study
@@ -60,7 +60,8 @@ class Config(Setting):
         seeds: networks in each group, 3 or more; with 3 against 3 no p-value is below 1/20.
         measures: of similarity, by name; those of functions compare the outputs.
         shares: of random labels, in (0, 1), each a further group; none: none.
-        n_rows: rows of each kind to compare on, more than a layer has features for measures that ask for it.
+        n_rows: rows of each kind to compare on: for "procrustes" and other measures that ask for it, two more than the
+            widest layer has features; for "cca" and "pwcca", one more than twice as many.
         layers: hidden layers by name; none: all of them.
         pool: average activations over places (pixels, tokens) instead of flattening them.
     """
@@ -110,6 +111,7 @@ def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
         raise ValueError(
             f"n_rows is {config.n_rows}, but there are {len(rows.X)} training rows and {len(rows.X_test)} test rows."
         )
+    _check_widths(config)
     labels = _labellings(config, rows.y)
     groups = [*labels, UNTRAINED]
     compared = _compared_rows(config, rows)
@@ -124,6 +126,26 @@ def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
             pieces.append(store.get(_key(config, epoch), lambda: _of_epoch(config, trained(), epoch, compared)))  # noqa: B023
             shown.update()
     return _label(config, groups, pieces)
+
+
+def _check_widths(config: Config) -> None:
+    """Refuse layers too wide for a measure before networks are trained, and not after."""
+    widths = widths_of_layers(config, pool="mean" if config.pool else None)
+    for layer in config.layers:
+        one_of(layer, widths, "each of layers")
+    for name in config.measures:
+        if not MEASURES[name].facts.more_rows_than_features:
+            continue
+        for layer in config.layers or widths:
+            needed = fewest_rows(MEASURES[name], widths[layer], widths[layer])
+            if config.n_rows < needed:
+                others = [one for one in config.measures if not MEASURES[one].facts.more_rows_than_features]
+                raise ValueError(
+                    f"layer {layer!r} has {widths[layer]} features, for which measure {name!r} takes {needed} rows of "
+                    f"each kind, but n_rows is {config.n_rows}. Compare on more rows (--n-rows {needed}), average over "
+                    "places (--pool), read narrower layers (--layers), or take other measures (--measures "
+                    f"{' '.join(others or ['cka', 'neighbors'])})."
+                )
 
 
 def _key(config: Config, epoch: int) -> Any:

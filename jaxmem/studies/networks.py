@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from jaxmem.inputs import one_of
 from jaxmem.studies.experiment import LAST, Experiment, Network, Setting
 from jaxmem.studies.rows import dataset_of
 
-__all__ = ["check_networks", "layers_asked_for", "train_networks"]
+__all__ = ["check_networks", "layers_asked_for", "train_networks", "widths_of_layers"]
 
 
 def check_networks(experiment: Experiment) -> None:
@@ -22,13 +22,25 @@ def check_networks(experiment: Experiment) -> None:
     Raises:
         ValueError: there is no such network, no such layer, or no such training.
     """
+    layers_asked_for(experiment, *_untrained(experiment))
+    _config(experiment)
+
+
+def widths_of_layers(experiment: Setting, *, pool: Literal["mean"] | None = None) -> dict[str, int]:
+    """How many features the hidden layers of an experiment's networks have, before any is trained."""
+    from jaxmem.nets import layer_widths
+
+    return layer_widths(*_untrained(experiment), pool=pool)
+
+
+def _untrained(experiment: Setting) -> tuple[Any, np.ndarray]:
+    """A network of the experiment's structure, and a row of its inputs."""
     from flax import nnx
 
     dataset = dataset_of(experiment)
     a_row = dataset.X_train[:1]
     make = _maker(experiment.network, a_row.shape[1:], len(dataset.class_names))
-    layers_asked_for(experiment, make(nnx.Rngs(0)), a_row)
-    _config(experiment)
+    return make(nnx.Rngs(0)), a_row
 
 
 def train_networks(

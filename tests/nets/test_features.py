@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from jaxmem.nets import MLP, History, TrainConfig, Trained, ViT, features, layer_names, logits, train
+from jaxmem.nets import MLP, History, TrainConfig, Trained, ViT, features, layer_names, layer_widths, logits, train
 from tests.nets.test_models import forward_in_numpy
 
 
@@ -47,6 +47,13 @@ def test_layers_come_from_input_to_output(X):
     names = list(features(network(widths=(12,) * 11), X))
     assert names == [f"layer{number}" for number in range(1, 12)]
     assert layer_names(network(widths=(12,) * 11), X[:1]) == names
+
+
+def test_widths_are_told_without_computing(X):
+    for pool in (None, "mean"):
+        model = network(widths=(7, 5))
+        read = features(model, X, pool=pool)
+        assert layer_widths(model, X[:1], pool=pool) == {name: rows.shape[1] for name, rows in read.items()}
 
 
 def test_evaluation_mode_and_the_model_stays(X):

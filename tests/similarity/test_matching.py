@@ -64,6 +64,16 @@ def test_a_true_hypothesis_is_rejected_as_often_as_the_level_says():
     assert stats.binomtest(round(100 * rejections("cka", 100, 0)), 100, 0.1).pvalue > 1e-3
 
 
+def test_networks_with_rows_that_coincide_are_rejected_no_more_often():
+    rng = np.random.default_rng(3)
+
+    def network():
+        return np.where(rng.random((30, 1)) < 0.4, 0, rng.normal(size=(30, 3)))
+
+    found = [jm.similarity_test(network(), network(), "neighbors", n_permutations=19).pvalue for _ in range(100)]
+    assert stats.binomtest(int(np.sum(np.array(found) <= 0.1)), 100, 0.1, "greater").pvalue > 1e-3
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("measure", ["cka", "rsa-spearman", "pwcca", "kappa"])
 def test_type_one_errors(measure):

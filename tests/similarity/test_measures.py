@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import spatial, stats
 
+import jaxmem as jm
 from benchmarks.textbook import TEXTBOOK
 from jaxmem.similarity import (
     INVARIANCES,
@@ -53,8 +54,7 @@ def similarity(name, X, Y):
 
 @all_measures
 def test_equals_the_published_formula(name, dtype):
-    # Ranks are those of distances on a grid.
-    tolerance = 1e-5 if dtype == np.float32 or name == "rsa-spearman" else 1e-12
+    tolerance = 1e-5 if dtype == np.float32 else 1e-12
     for seed in range(2):
         X, Y = pair(name, seed)
         expected = TEXTBOOK[name](given(name, X), given(name, Y))
@@ -137,16 +137,53 @@ def test_permuted_states_are_states_of_permuted_rows(name, float64):
 
 
 @pytest.mark.parametrize("name", [name for name in MEASURES if takes(name) == "features"])
-def test_no_more_rows_than_features_is_refused_where_anything_looks_alike(name):
+def test_features_that_fill_the_rows_are_refused_where_anything_looks_alike(name):
     rng = np.random.default_rng(0)
     X, Y = rng.normal(size=(2, 20, 40))
-    if MEASURES[name].facts.more_rows_than_features:
-        with pytest.raises(ValueError, match=r"40 features that vary and 20 rows.*Use more rows"):
+    if MEASURES[name].facts.more_rows_than_features or name == "svcca":
+        with pytest.raises(ValueError, match=r"20 rows.* Use \d+ rows or more, fewer features"):
             pair_similarity(X, Y, name)
         # Units that do not vary do not count.
-        assert np.isfinite(pair_similarity(np.where(np.arange(40) < 10, X, 1.0), Y[:, :10], name))
+        assert np.isfinite(pair_similarity(np.where(np.arange(40) < 9, X, 1.0), Y[:, :9], name))
     else:
         assert abs(pair_similarity(X, Y, name)) < (0.65 if name == "neighbors" else 0.2)
+
+
+@pytest.mark.parametrize("name", ["cka-biased", "rbf-cka-biased", "procrustes", "predictivity"])
+def test_centred_rows_have_one_dimension_less(name):
+    X, Y = np.random.default_rng(1).normal(size=(2, 20, 20))
+    for width in (20, 19):  # As many rows as features, and one more.
+        with pytest.raises(ValueError, match=rf"X has {width} features that vary and 20 rows, .* Use {width + 2} rows"):
+            pair_similarity(X[:, :width], Y[:, :width], name)
+    assert pair_similarity(X[:, :18], Y[:, :18], name) < 0.999
+
+
+@pytest.mark.parametrize("name", ["cca", "svcca", "pwcca"])
+def test_subspaces_that_must_meet_are_refused(name):
+    X, Y = np.random.default_rng(2).normal(size=(2, 60, 40))
+    words = r"X and Y have \d+ and \d+ linearly independent directions, but centred, 60 rows have 59: .* are 1 for any"
+    with pytest.raises(ValueError, match=words):
+        pair_similarity(X, Y, name)
+    with pytest.raises(ValueError, match=words):
+        pair_similarity(X[:, :40], Y[:, :25], name)
+    for matched in (
+        lambda: jm.similarity_test(X, Y, name, n_permutations=19),
+        lambda: jm.similarity_tests({"a": (X[:, :9], Y[:, :9]), "b": (X, Y)}, name, n_permutations=19),
+        lambda: similarities([X[:, :9], X, Y], name),
+    ):
+        with pytest.raises(ValueError, match="60 rows have 59"):
+            matched()
+    # Each pair by itself has rows enough; what a family holds besides does not matter.
+    wide = {"a": (X, Y[:, :19]), "b": (Y[:, :19], X)}
+    assert (jm.similarity_tests(wide, name, n_permutations=19).statistic < 0.95).all()
+
+
+def test_svcca_goes_by_the_directions_that_it_keeps():
+    rng = np.random.default_rng(3)
+    wide = [rng.normal(size=(50, 4)) @ rng.normal(size=(4, 80)) + 1e-3 * rng.normal(size=(50, 80)) for _ in range(2)]
+    assert pair_similarity(*wide, "svcca") < 0.6
+    with pytest.raises(ValueError, match="have 49 and 49 linearly independent directions"):
+        pair_similarity(*wide, "cca")
 
 
 def test_unbiased_cka_of_unrelated_networks_is_centred_on_zero_and_the_biased_one_is_not():
@@ -176,6 +213,8 @@ def test_numbers_worked_by_hand():
     # A unit square and a rectangle of sides 1 and 2: |XᵀY|_* / (|X| |Y|) = (1 + 2) / sqrt(2 * 5).
     square = np.array([[0.0, 0], [1, 0], [0, 1], [1, 1]])
     assert pair_similarity(square, square * [1, 2], "procrustes") == pytest.approx(3 / np.sqrt(10))
+    centre = np.array([[0.5, 0.5]])  # Four rows have three dimensions, too few for two planes.
+    square = np.vstack([square, centre])
     assert pair_similarity(square, square * [1, 2], "cca") == pytest.approx(1)
 
 
@@ -205,6 +244,41 @@ def test_ranks_of_tied_distances_are_shared():
     X, Y = rng.integers(0, 3, size=(2, 25, 2)).astype(float)
     expected = stats.spearmanr(*(spatial.distance.pdist(Z) for Z in (X, Y))).statistic
     assert pair_similarity(X, Y, "rsa-spearman") == pytest.approx(expected, abs=1e-5)
+
+
+def test_ranks_of_small_distances_survive_one_distant_row(dtype):
+    X, Y = networks(8)
+    Y[3] *= 3_000
+    expected = stats.spearmanr(*(spatial.distance.pdist(Z) for Z in (X, Y))).statistic
+    # The mean of the features is far from all rows but one, which costs single precision some digits.
+    tolerance = 3e-4 if dtype == np.float32 else 1e-12
+    assert pair_similarity(X, Y, "rsa-spearman") == pytest.approx(expected, abs=tolerance)
+
+
+def dead_rows(n=N, share=0.4, seed=2):
+    """Features of which some rows are all zero, as a narrow ReLU layer has them."""
+    rng = np.random.default_rng(seed)
+    return np.where(rng.random((n, 1)) < share, 0, rng.normal(size=(n, 5)))
+
+
+@pytest.mark.parametrize("name", ["neighbors", "rsa-spearman"])
+@pytest.mark.parametrize("X", [dead_rows(), np.random.default_rng(1).integers(0, 3, size=(N, 3)).astype(float)])
+def test_tied_rows_are_treated_alike_wherever_they_stand(name, X, dtype):
+    measure, X = MEASURES[name], jnp.asarray(X, dtype)
+    for seed in range(3):
+        permutation = jnp.asarray(np.random.default_rng(seed).permutation(N))
+        permuted = measure.permute(measure.prepare(X), permutation)
+        np.testing.assert_allclose(permuted, measure.prepare(X[permutation]), atol=1e-6)
+    assert pair_similarity(X, X, name) == pytest.approx(1, abs=1e-5)
+
+
+def test_tied_neighbours_share_the_places_that_are_left():
+    # Of 0, 0, 0, 0, 10 the three others are tied for the one place of each zero, and the four zeros for that of 10.
+    X, Y = np.array([0.0, 0, 0, 0, 10])[:, None], np.array([0.0, 1, 10, 11, 30])[:, None]
+    # Of 0, 1, 10, 11, 30 the neighbours are 1, 0, 11, 10, 11: four thirds and a quarter in common, of squares that sum
+    # to 4 / 3 + 1 / 4, and of 5.
+    expected = (4 / 3 + 1 / 4) / np.sqrt((4 / 3 + 1 / 4) * 5)
+    assert pair_similarity(X, Y, NeighborOverlap(1)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

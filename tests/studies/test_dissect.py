@@ -106,11 +106,38 @@ def test_too_many_rows_are_refused_before_training():
         run(dissect.STUDY, replace(SMALL, n_rows=500), progress=False)
 
 
-@pytest.mark.nightly
-def test_too_few_rows_for_a_measure_are_told_with_the_layer():
-    config = replace(SMALL, n_rows=12, measures=("procrustes",))
-    with pytest.raises(ValueError, match=r"layer 'layer1': networks\[0\] has .* features that vary and 12 rows"):
-        run(dissect.STUDY, config, progress=False)
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"n_rows": 17, "measures": ("procrustes",)},
+            r"layer 'layer1' has 16 features, .* takes 18 rows .*--n-rows 18",
+        ),
+        (
+            {"n_rows": 32, "measures": ("cka", "cca")},
+            r"layer 'layer1' has 16 features, .*--n-rows 33.*--measures cka\)",
+        ),
+        ({"n_rows": 9, "measures": ("predictivity",), "layers": ("layer2",)}, "layer 'layer2' has 8 features"),
+        ({"layers": ("layer9",)}, "each of layers must be one of 'layer1', 'layer2'"),
+    ],
+)
+def test_layers_too_wide_for_a_measure_are_refused_before_training(changes, words, monkeypatch):
+    def never(*_):
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(dissect, "_train", never)
+    with pytest.raises(ValueError, match=words):
+        run(dissect.STUDY, replace(SMALL, **changes), progress=False)
+
+
+def test_rows_that_are_just_enough_and_the_defaults_pass():
+    dissect._check_widths(replace(SMALL, n_rows=18, measures=("procrustes", "predictivity")))
+    dissect._check_widths(replace(SMALL, n_rows=33, measures=("cca", "pwcca")))
+    dissect._check_widths(dissect.Config())
+    images = replace(SMALL, network=Network("cnn"), measures=("procrustes",))
+    with pytest.raises(ValueError, match="--pool"):
+        dissect._check_widths(images)
+    dissect._check_widths(replace(images, pool=True, n_rows=200))
 
 
 @pytest.mark.nightly
