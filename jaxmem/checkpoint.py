@@ -121,18 +121,19 @@ class Checkpoint:
     def save(self, done: Done, *, last: bool = False) -> bool:
         """Save if it is time to, or for the last time; whether all that is done is in the file.
 
-        Where that fails, for lack of space say, a warning says so, and the file stays as it was.
+        Where that fails, for lack of space or of memory say, a warning says so, and the file stays as it was.
         """
         if done.n_labellings > self._saved and (last or time.monotonic() >= self._next_save):
             start = time.monotonic()
             try:
                 self._write(done)
                 self._fails = False
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, MemoryError) as error:
                 if not self._fails:
                     warnings.warn(
-                        f"The checkpoint {self.path} cannot be written: {error}. The test goes on in memory and will "
-                        "try again; what is not saved when it is killed will have to be computed again.",
+                        f"The checkpoint {self.path} cannot be written: {str(error) or 'out of memory'}. The test goes "
+                        "on in memory and will try again; what is not saved when it is killed will have to be computed "
+                        "again.",
                         RuntimeWarning,
                         stacklevel=2,
                     )

@@ -159,18 +159,20 @@ def score_permutations(
         work = _Work(metric, fits, stream, other, codes, B, mesh)
         size = work.batch_size(batch_size)
 
-        def take(start: int, totals: Totals) -> bool:
-            batch = work.finish(start, totals)
+        def take(start: int, batch: Done) -> bool:
+            nonlocal ended
             tally.add(start, batch)
             if file is not None:
                 file.save(tally.done)
-            return is_enough(batch.scores)
+            ended = is_enough(batch.scores) or tally.done.n_labellings > B
+            return ended
 
         with jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
                     size = in_batches(
                         work.launch,
+                        work.finish,
                         take,
                         first=tally.done.n_labellings,
                         total=B + 1,
@@ -178,6 +180,8 @@ def score_permutations(
                         multiple=n_devices(mesh),
                         progress=progress,
                     )
+            if not ended:
+                raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
             if broken:
                 rematched = work.rematched(key, size)
     done = tally.done

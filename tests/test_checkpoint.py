@@ -44,7 +44,7 @@ def after(monkeypatch):
     after, in_batches = After(), scoring.in_batches
     after(10_000)
 
-    def counted(launch, take, **options):
+    def counted(launch, fetch, take, **options):
         def take_and_die(start, batch):
             enough = take(start, batch)
             after.added += 1
@@ -53,7 +53,7 @@ def after(monkeypatch):
                 raise Killed
             return enough
 
-        return in_batches(launch, take_and_die, **options)
+        return in_batches(launch, fetch, take_and_die, **options)
 
     monkeypatch.setattr(scoring, "in_batches", counted)
     monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
@@ -331,6 +331,30 @@ def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
     assert len(warned) == 1 and len(calls) == 8
     assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 30
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_memory_that_runs_out_while_saving_loses_nothing(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
+    options = {"n_permutations": 199, "batch_size": 5, "example_scores": True}
+    calls = []
+
+    def write(path, arrays, header):
+        calls.append(path)
+        if len(calls) == number:
+            raise MemoryError
+        write_archive(path, arrays, header)
+
+    monkeypatch.setattr(checkpoint, "write_archive", write)
+    with pytest.warns(RuntimeWarning, match="cannot be written: out of memory. The test goes on"):
+        test = run(**options, checkpoint=tmp_path / "file")
+    assert_same(test, run(**options))
+
+
+def test_a_null_that_is_cut_off_is_no_result(monkeypatch):
+    monkeypatch.setattr(scoring, "in_batches", lambda *_, size, **__: size)
+    with pytest.raises(RuntimeError, match="0 of 30 labellings were scored"):
+        run()
 
 
 def test_saving_takes_a_hundredth_of_the_time(tmp_path, monkeypatch):
