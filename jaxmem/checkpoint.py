@@ -8,9 +8,9 @@ A file is whole at any moment (`jaxmem.archives`), whoever is killed and however
 call write the same numbers, and the one that is ahead keeps the file; a run of another test leaves it alone.
 
 It carries a fingerprint of all that decides the numbers: features, labels, designs, classifier, metric, permutations,
-precision, and the kind of device, for the observed score must come out of the same kernel as the null. How many
-permutations are asked for is not part of it, nor the rule that stops them: more of them are the same ones and some.
-Nor is the batch size, which only rounds differently.
+precision, and the kind of device and the versions of jaxmem and JAX, for the observed score must come out of the same
+kernel as the null. How many permutations are asked for is not part of it, nor the rule that stops them: more of them
+are the same ones and some. Nor is the batch size, which only rounds differently, nor the number of processes.
 """
 
 import os
@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,9 @@ _WORK_PER_SAVE = 100
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
-    """What makes a run this one, by name: a digest of each part.
-
-    Arrays are known by their bytes; functions and objects of the user's only by their `repr`, without addresses.
-    """
-    return {name: digest(part) for name, part in parts.items()}
+    """What makes a run this one, by name: a digest of each part, and of the versions of what computes it."""
+    versions = [version(package) for package in ("jaxmem", "jax", "jaxlib")]
+    return {name: digest(part) for name, part in {**parts, "versions": versions}.items()}
 
 
 class Checkpoint:

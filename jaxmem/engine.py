@@ -69,7 +69,9 @@ def permutation_test(
             have them. The test is exact at any: the observed score comes out of the same kernel as the null.
         example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
         checkpoint: a file that what is done goes to now and then, for 1% of the time. Killed or interrupted, the same
-            call goes on from there to the same null; so does one for more permutations. The file stays.
+            call goes on from there to the same null; so does one for more permutations. The file stays. A function of
+            yours (a metric, a step of a pipeline) that was changed is noticed, but not what it calls by a global name,
+            nor methods of your own classes: give the file another name when you change those.
         devices: JAX devices that share the permutations out among them; None: all that this process has, or the one
             that `jax.default_device` names. A batch is that of all of them together, as many for each.
         progress: show a bar on a terminal if it takes more than a moment.

@@ -134,7 +134,7 @@ def score_permutations(
             features=X,
             labels=(codes, n_classes),
             validations=list(parts.items()),
-            classifier=_parameters(classifier),
+            classifier=classifier,
             metric=metric,
             permutations=(key_fields(key), scheme, as_saved(blocks), exact),
             kinds=(broken, examples),
@@ -337,12 +337,6 @@ def _fits(
             rows = None if part.train is None else part.train.tobytes()
             shared.setdefault(rows, {})[name, number] = part
     return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
-
-
-def _parameters(classifier: Any) -> Any:
-    """All that is to be known of a classifier: a pipeline of scikit-learn's prints only some of it."""
-    estimator = getattr(classifier, "estimator", None)
-    return repr(classifier), getattr(estimator, "get_params", dict)()
 
 
 def _batch_size(n: int, fit_bytes: int, total: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, blobs
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import jaxmem as jm
@@ -213,6 +213,26 @@ def test_a_pipeline_is_known_by_all_of_its_parameters(tmp_path):
     run(one, n_permutations=3, checkpoint=tmp_path / "file")
     with pytest.raises(ValueError, match="differs in classifier"):
         run(other, n_permutations=3, checkpoint=tmp_path / "file")
+
+
+def test_a_function_that_was_changed_is_another_test(tmp_path, monkeypatch):
+    def options(shift):
+        return {
+            "classifier": make_pipeline(
+                FunctionTransformer(lambda x: x + shift), DecisionTreeClassifier(random_state=0)
+            ),
+            "metric": lambda scores, labels: scores[0, 0] + shift,
+            "n_permutations": 3,
+            "checkpoint": tmp_path / "file",
+        }
+
+    before = run(**options(1))
+    np.testing.assert_array_equal(run(**options(1)).null_distribution, before.null_distribution)
+    with pytest.raises(ValueError, match="differs in classifier, metric"):
+        run(**options(2))
+    monkeypatch.setattr(checkpoint, "version", lambda package: "another")
+    with pytest.raises(ValueError, match="differs in versions"):
+        run(**options(1))
 
 
 def foreign_files(folder):
