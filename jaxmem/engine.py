@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxmem.classifiers import as_classifier
 from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
@@ -89,7 +91,8 @@ def permutation_test(
     metric = metric_by_name(metric)
     key = as_key(key)
     labels = as_labels(y)
-    X = as_features(X)
+    X = _own(as_features(X), X)
+    blocks = None if blocks is None else np.array(blocks)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
     n_permutations = as_number(n_permutations, "n_permutations")
@@ -154,6 +157,13 @@ def permutation_test(
         )
 
     return up_to(n_permutations)
+
+
+def _own(features: Float[Array, "n d"], given: Any) -> Float[Array, "n d"]:
+    """Features that stay as they are, for `extend`, whatever becomes of the array that they were given in."""
+    # JAX takes an array of the same type without copying it. Its own arrays never change.
+    converted = isinstance(given, np.ndarray) and given.dtype != features.dtype
+    return features if converted or isinstance(given, jax.Array) else jnp.array(features, copy=True)
 
 
 def _plain(value: Any) -> Any:
