@@ -13,6 +13,7 @@ __all__ = ["in_batches"]
 
 def in_batches(
     launch: Callable[[int, int], Any],
+    fetch: Callable[[int, Any], Any],
     take: Callable[[int, Any], bool],
     *,
     first: int,
@@ -29,8 +30,10 @@ def in_batches(
     Args:
         launch: told where a batch starts and how long it is, always as long as the others, returns JAX arrays that need
             not be there yet.
-        take: told where a batch starts and what `launch` returned, waits for it; returns whether that is enough. After
-            an interrupt it may be told of a batch twice.
+        fetch: told where a batch starts and what `launch` returned, waits for it and returns what there is to take.
+        take: told where a batch starts and what `fetch` returned, keeps it; returns whether that is enough. After an
+            interrupt it may be told of a batch twice. Its errors are passed on, those of memory too, for it may have
+            kept the batch by then, and smaller ones would not start where it is.
         first, total: as above.
         size: how long batches are, a multiple of `multiple`.
         multiple: what a batch can be cut to at the least.
@@ -43,15 +46,16 @@ def in_batches(
     # once would push each other out of its caches.
     ahead = 0 if jax.default_backend() == "cpu" else 1
     launched = taken = first
-    flight: deque[Any] = deque()
+    flight: deque[tuple[int, Any]] = deque()  # Where a batch starts, and what it will be.
 
     with _bar(total - first, progress) as advance:
 
-        def land() -> bool:
+        def land(batch: Any) -> bool:
             nonlocal taken
-            enough = take(taken, flight[0])
-            advance(min(size, total - taken))
-            taken += size
+            start = flight[0][0]
+            enough = take(start, batch)
+            advance(min(size, total - start))
+            taken = start + size
             flight.popleft()
             return enough
 
@@ -59,11 +63,10 @@ def in_batches(
             while taken < total:
                 try:
                     if launched < total and len(flight) <= ahead:
-                        flight.append(launch(launched, size))
+                        flight.append((launched, launch(launched, size)))
                         launched += size
-                    elif land():
-                        break
-                    continue
+                        continue
+                    batch = fetch(*flight[0])
                 except (jax.errors.JaxRuntimeError, MemoryError) as error:
                     if not _out_of_memory(error):
                         raise
@@ -73,6 +76,10 @@ def in_batches(
                             "features, or a classifier that holds less."
                         )
                         raise
+                else:
+                    if land(batch):
+                        break
+                    continue
                 # Only here, where the error is gone, and with it all that it held on to.
                 flight.clear()
                 launched, size = taken, -(-size // 2 // multiple) * multiple
@@ -84,11 +91,11 @@ def in_batches(
                 )
         except KeyboardInterrupt:
             while flight:
-                land()
+                land(fetch(*flight[0]))
             raise
         finally:
             # Whatever ends the run: an interpreter that exits while a program runs may crash.
-            jax.block_until_ready(list(flight))
+            jax.block_until_ready([arrays for _, arrays in flight])
     return size
 
 

@@ -8,9 +8,10 @@ A file is whole at any moment (`jaxmem.archives`), whoever is killed and however
 call write the same numbers, and the one that is ahead keeps the file; a run of another test leaves it alone.
 
 It carries a fingerprint of all that decides the numbers: features, labels, designs, classifier, metric, permutations,
-precision, and the kind of device, for the observed score must come out of the same kernel as the null. How many
-permutations are asked for is not part of it, nor the rule that stops them: more of them are the same ones and some.
-Nor is the batch size, which only rounds differently.
+precision, and the kind of device and the versions of jaxmem and JAX, for the observed score must come out of the same
+kernel as the null. How many permutations are asked for is not part of it, nor the rule that stops them: more of them
+are the same ones and some, but where they are every labelling once. Nor is the batch size, which only rounds
+differently, nor the number of processes.
 """
 
 import os
@@ -18,13 +19,14 @@ import time
 import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 from jaxmem.archives import read_archive, write_archive
 from jaxmem.digests import digest
+from jaxmem.inputs import as_path
 from jaxmem.tally import Done, Tally
 
 __all__ = ["Checkpoint", "fingerprint"]
@@ -36,11 +38,9 @@ _WORK_PER_SAVE = 100
 
 
 def fingerprint(**parts: Any) -> dict[str, str]:
-    """What makes a run this one, by name: a digest of each part.
-
-    Arrays are known by their bytes; functions and objects of the user's only by their `repr`, without addresses.
-    """
-    return {name: digest(part) for name, part in parts.items()}
+    """What makes a run this one, by name: a digest of each part, and of the versions of what computes it."""
+    versions = [version(package) for package in ("jaxmem", "jax", "jaxlib")]
+    return {name: digest(part) for name, part in {**parts, "versions": versions}.items()}
 
 
 class Checkpoint:
@@ -50,12 +50,18 @@ class Checkpoint:
         path: where it is; folders are made if need be.
         run: the `fingerprint` of the test.
         names: the names of the validations.
+
+    Raises:
+        ValueError: no path, that of a folder, or one that lies in a file.
     """
 
     def __init__(self, path: str | os.PathLike, run: Mapping[str, str], names: Sequence[Any]) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise ValueError(f"checkpoint must be the path of a file, or None, but is {path!r}.")
-        self.path = Path(path).expanduser()
+        self.path = as_path(path, "checkpoint")
+        if self.path.is_dir():
+            raise ValueError(f"checkpoint must be the path of a file, but {str(path)!r} is a folder: add a name to it.")
+        above = next((folder for folder in self.path.parents if folder.exists()), None)
+        if above is not None and not above.is_dir():
+            raise ValueError(f"checkpoint {str(path)!r} would lie in {above}, which is no folder: name another place.")
         self._run, self._names = dict(run), list(names)
         self._saved = 0
         self._next_save = 0.0
@@ -64,6 +70,9 @@ class Checkpoint:
 
     def load(self, total: int) -> Done | None:
         """What the file knows; None where there is none.
+
+        None, too, where it holds random permutations but so many are wanted now that they are every labelling once: the
+        file is then begun anew.
 
         Args:
             total: how many permutations are wanted, the observed one included.
@@ -87,12 +96,16 @@ class Checkpoint:
             )
         try:
             run = dict(header["run"])
-            done = _unpacked(header["n_labellings"], arrays, self._names)
+            others = sorted(name for name in {**run, **self._run} if run.get(name) != self._run.get(name))
+            # How many validations there are, say, is the run's own.
+            done = None if others else _unpacked(header["n_labellings"], arrays, self._names)
         except Exception as error:
             raise ValueError(
                 f"The checkpoint {self.path} is damaged: {error!r}. It was left as it is. {_REMEDY}"
             ) from error
-        if others := sorted(name for name in {**run, **self._run} if run.get(name) != self._run.get(name)):
+        if others == ["enumeration"] and self._run["enumeration"] == digest(True):
+            return None
+        if done is None:
             raise ValueError(
                 f"The checkpoint {self.path} is of another test: it differs in {', '.join(others)}. It was left as it "
                 "is. Call with the arguments that made it, or name another file."
@@ -111,7 +124,7 @@ class Checkpoint:
         try:
             yield
         except BaseException as error:
-            if self.save(tally.done, last=True) and tally.done.n_labellings:
+            if self.save(tally.done, last=True) and tally.done.n_labellings > 1:
                 error.add_note(
                     f"{tally.done.n_labellings - 1} permutations are in {self.path}: the same call goes on from there."
                 )
@@ -121,18 +134,19 @@ class Checkpoint:
     def save(self, done: Done, *, last: bool = False) -> bool:
         """Save if it is time to, or for the last time; whether all that is done is in the file.
 
-        Where that fails, for lack of space say, a warning says so, and the file stays as it was.
+        Where that fails, for lack of space or of memory say, a warning says so, and the file stays as it was.
         """
         if done.n_labellings > self._saved and (last or time.monotonic() >= self._next_save):
             start = time.monotonic()
             try:
                 self._write(done)
                 self._fails = False
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, MemoryError) as error:
                 if not self._fails:
                     warnings.warn(
-                        f"The checkpoint {self.path} cannot be written: {error}. The test goes on in memory and will "
-                        "try again; what is not saved when it is killed will have to be computed again.",
+                        f"The checkpoint {self.path} cannot be written: {str(error) or 'out of memory'}. The test goes "
+                        "on in memory and will try again; what is not saved when it is killed will have to be computed "
+                        "again.",
                         RuntimeWarning,
                         stacklevel=2,
                     )
@@ -182,6 +196,7 @@ def _unpacked(n: int, arrays: Mapping[str, np.ndarray], names: Sequence[Any]) ->
         raise ValueError(f"it is of {n!r} labellings")
     by_number = {str(number): name for number, name in enumerate(names)}
     done = Done(n, {}, {}, {})
+    kinds = {"converged": "b"}  # Of which it is told how many are not.
     for name, array in arrays.items():
         what, _, rest = name.partition("/")
         number, _, kind = rest.partition("/")
@@ -189,7 +204,7 @@ def _unpacked(n: int, arrays: Mapping[str, np.ndarray], names: Sequence[Any]) ->
             done.scores.setdefault(by_number[number], {})[kind] = array
         elif what == "recovered" and array.ndim == 1 and array.dtype.kind == "i":
             done.recovered[by_number[rest]] = array
-        elif what == "diagnostics" and array.shape == (n,) and array.dtype.kind in "bif":
+        elif what == "diagnostics" and array.shape == (n,) and array.dtype.kind in kinds.get(rest, "bif"):
             done.diagnostics[rest] = array
         else:
             raise ValueError(f"{name} has shape {array.shape} and dtype {array.dtype}")

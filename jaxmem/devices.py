@@ -18,20 +18,23 @@ _AXIS = "permutations"
 
 
 def mesh_of(devices: Sequence[Any] | None) -> Mesh | None:
-    """The devices to share work out among; None: the one on which JAX computes anyway.
+    """The devices to share work out among; None where they are but the one on which JAX computes anyway.
 
     Args:
         devices: JAX devices of one kind; None: all that this process has, or the one that `jax.default_device` names.
 
     Raises:
-        ValueError: none, no devices, devices of several kinds, or one of them twice.
+        ValueError: an empty list, no devices, devices of several kinds, one of them twice, or an array of them.
     """
     if devices is None:
         chosen = jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
         devices = jax.local_devices() if chosen is None else []
         return None if len(devices) < 2 else _mesh(devices)
     if not isinstance(devices, Sequence) or not devices or not all(isinstance(one, jax.Device) for one in devices):
-        raise ValueError(f"devices must be a list of JAX devices, jax.devices()[:2] say, but is {devices!r}.")
+        raise ValueError(
+            f"devices must be a list of JAX devices, jax.devices()[:2] say, but is {devices!r}. "
+            "Of an array of devices take list(devices.flat)."
+        )
     kinds = {device.device_kind for device in devices}
     if len(kinds) > 1 or len(set(devices)) < len(devices):
         raise ValueError(f"devices must be of one kind, each of them once, but are {devices!r}.")

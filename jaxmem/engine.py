@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxmem.classifiers import as_classifier
 from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
@@ -69,7 +71,9 @@ def permutation_test(
             have them. The test is exact at any: the observed score comes out of the same kernel as the null.
         example_scores: also count how often each row's shuffled label is recovered; not for `Holdout`.
         checkpoint: a file that what is done goes to now and then, for 1% of the time. Killed or interrupted, the same
-            call goes on from there to the same null; so does one for more permutations. The file stays.
+            call goes on from there to the same null; so does one for more permutations. The file stays. A function of
+            yours (a metric, a step of a pipeline) that was changed is noticed, but not what it calls by a global name,
+            nor methods of your own classes: give the file another name when you change those.
         devices: JAX devices that share the permutations out among them; None: all that this process has, or the one
             that `jax.default_device` names. A batch is that of all of them together, as many for each.
         progress: show a bar on a terminal if it takes more than a moment.
@@ -87,7 +91,8 @@ def permutation_test(
     metric = metric_by_name(metric)
     key = as_key(key)
     labels = as_labels(y)
-    X = as_features(X)
+    X = _own(as_features(X), X)
+    blocks = None if blocks is None else np.array(blocks)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
     n_permutations = as_number(n_permutations, "n_permutations")
@@ -152,6 +157,13 @@ def permutation_test(
         )
 
     return up_to(n_permutations)
+
+
+def _own(features: Float[Array, "n d"], given: Any) -> Float[Array, "n d"]:
+    """Features that stay as they are, for `extend`, whatever becomes of the array that they were given in."""
+    # JAX takes an array of the same type without copying it. Its own arrays never change.
+    converted = isinstance(given, np.ndarray) and given.dtype != features.dtype
+    return features if converted or isinstance(given, jax.Array) else jnp.array(features, copy=True)
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,6 @@ family under permutation b is one draw from the joint null of all of them: Westf
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from jaxmem.inference import (
     single_step,
     step_down,
 )
-from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, one_of
+from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, as_path, one_of
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTests, as_saved, key_fields
@@ -88,6 +87,9 @@ def permutation_tests(
     if studentize and not correction.startswith("maxT"):
         raise ValueError(f"studentize is for maxT, which compares scores; correction {correction!r} does not.")
     n_permutations = as_number(n_permutations, "n_permutations")
+    folder = None if checkpoint is None else as_path(checkpoint, "checkpoint")
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"checkpoint must be the path of a folder, but {folder} is a file: name another place.")
     features = _by_features(tests, labels)
     planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     check_reachable(correction, len(tests), planned.n_permutations, alternative, alpha)
@@ -112,7 +114,7 @@ def permutation_tests(
     largest = np.full(planned.n_permutations + 1, -np.inf)
     diagnostics = []
     for position, (X, designs) in enumerate(features):
-        file = None if checkpoint is None else Path(checkpoint) / f"{position}.npz"
+        file = None if folder is None else folder / f"{position}.npz"
         scored = score_permutations(classifier, X, labels, designs, checkpoint=file, **options)
         diagnostics.append(scored.diagnostics)
         for name, scores in scored.views.items():

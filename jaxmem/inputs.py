@@ -1,7 +1,9 @@
 """What enters the library, checked once at the door: features, labels, keys, and the words for options."""
 
 import difflib
+import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-__all__ = ["Labels", "as_features", "as_key", "as_labels", "as_number", "one_of"]
+__all__ = ["Labels", "as_features", "as_key", "as_labels", "as_number", "as_path", "one_of"]
 
 
 # So many classes are never too many, even where each has but one row: small examples are like that.
@@ -138,6 +140,17 @@ def as_number(value: Any, name: str) -> int:
     if isinstance(value, bool) or not (isinstance(value, (int, np.integer)) and value >= 1):
         raise ValueError(f"{name} must be an integer >= 1, but is {value!r}.")
     return int(value)
+
+
+def as_path(value: Any, name: str) -> Path:
+    """Take the path of a file or folder, `~` for the home folder.
+
+    Raises:
+        ValueError: neither a string nor a path.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{name} must be a path, or None, but is {value!r}.")
+    return Path(value).expanduser()
 
 
 def one_of(value: str, options: Iterable[str], name: str) -> str:

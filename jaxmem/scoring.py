@@ -134,9 +134,10 @@ def score_permutations(
             features=X,
             labels=(codes, n_classes),
             validations=list(parts.items()),
-            classifier=_parameters(classifier),
+            classifier=classifier,
             metric=metric,
-            permutations=(key_fields(key), scheme, as_saved(blocks), exact),
+            permutations=(key_fields(key), scheme, as_saved(blocks)),
+            enumeration=exact,
             kinds=(broken, examples),
             precision=precision,
             device=(X.devices().pop() if mesh is None else mesh.devices.flat[0]).device_kind,
@@ -159,18 +160,20 @@ def score_permutations(
         work = _Work(metric, fits, stream, other, codes, B, mesh)
         size = work.batch_size(batch_size)
 
-        def take(start: int, totals: Totals) -> bool:
-            batch = work.finish(start, totals)
+        def take(start: int, batch: Done) -> bool:
+            nonlocal ended
             tally.add(start, batch)
             if file is not None:
                 file.save(tally.done)
-            return is_enough(batch.scores)
+            ended = is_enough(batch.scores) or tally.done.n_labellings > B
+            return ended
 
         with jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
                     size = in_batches(
                         work.launch,
+                        work.finish,
                         take,
                         first=tally.done.n_labellings,
                         total=B + 1,
@@ -178,6 +181,8 @@ def score_permutations(
                         multiple=n_devices(mesh),
                         progress=progress,
                     )
+            if not ended:
+                raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
             if broken:
                 rematched = work.rematched(key, size)
     done = tally.done
@@ -333,12 +338,6 @@ def _fits(
             rows = None if part.train is None else part.train.tobytes()
             shared.setdefault(rows, {})[name, number] = part
     return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
-
-
-def _parameters(classifier: Any) -> Any:
-    """All that is to be known of a classifier: a pipeline of scikit-learn's prints only some of it."""
-    estimator = getattr(classifier, "estimator", None)
-    return repr(classifier), getattr(estimator, "get_params", dict)()
 
 
 def _batch_size(n: int, fit_bytes: int, total: int) -> int:

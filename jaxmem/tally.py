@@ -46,13 +46,20 @@ class Tally:
             self.add(0, done)
 
     def add(self, start: int, batch: Done) -> None:
-        """Add permutations `start .. start + batch.n_labellings - 1`; once, however often it is said."""
-        if start != self.done.n_labellings:
+        """Add permutations `start .. start + batch.n_labellings - 1`; once, however often it is said.
+
+        Raises:
+            RuntimeError: they do not follow on what is known. Part of a batch cannot be added, for it has but one count
+                of what it recovered.
+        """
+        known, end = self.done.n_labellings, start + batch.n_labellings
+        if end <= known:
             return
+        if start != known:
+            raise RuntimeError(f"permutations {start} .. {end - 1} do not follow on the {known} that are known.")
         new = batch.scores, batch.diagnostics
         if self._rows is None:
             self._rows = jax.tree.map(lambda a: np.empty((self._total, *a.shape[1:]), a.dtype), new)
-        end = start + batch.n_labellings
         jax.tree.map(lambda rows, part: rows.__setitem__(slice(start, end), part), self._rows, new)
         scores, diagnostics = jax.tree.map(lambda rows: rows[:end], self._rows)
         recovered = {name: counts + self.done.recovered.get(name, 0) for name, counts in batch.recovered.items()}

@@ -16,12 +16,16 @@ def squares(start, size):
     return jnp.arange(start, start + size) ** 2
 
 
+def numbers(start, batch):
+    return np.asarray(batch).tolist()
+
+
 class Taken(list):
     """Takes batches, whatever their size; two telling of the same batch count once."""
 
     def __call__(self, start, batch):
         if start == len(self):
-            self.extend(np.asarray(batch).tolist())
+            self.extend(batch)
         return False
 
 
@@ -30,7 +34,7 @@ class Taken(list):
 def test_every_thing_once_and_in_order(total, size, backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     taken = Taken()
-    assert in_batches(squares, taken, first=0, total=total, size=size, progress=False) == size
+    assert in_batches(squares, numbers, taken, first=0, total=total, size=size, progress=False) == size
     assert taken[:total] == [i**2 for i in range(total)] and len(taken) < total + size
 
 
@@ -47,7 +51,7 @@ def test_a_device_has_its_next_batch_before_the_host_takes_one(backend, ahead, m
         seen.append(len(launched) - len(seen))
         return len(seen) == 3
 
-    in_batches(launch, take, first=0, total=100, size=4, progress=False)
+    in_batches(launch, numbers, take, first=0, total=100, size=4, progress=False)
     assert seen == [ahead + 1, ahead + 1, ahead + 1]
 
 
@@ -63,7 +67,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so():
         return out_of_memory() if size > 5 else squares(start, size)
 
     with pytest.warns(RuntimeWarning, match="Out of memory after 0 of 30") as warned:
-        assert in_batches(launch, taken, first=0, total=30, size=18, progress=False) == 5
+        assert in_batches(launch, numbers, taken, first=0, total=30, size=18, progress=False) == 5
     assert taken == [i**2 for i in range(30)]
     assert sizes == [18, 9] + [5] * 6
     assert ["in batches of 9" in str(w.message) for w in warned] == [True, False]
@@ -75,14 +79,27 @@ def test_memory_that_runs_out_later_loses_nothing(backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
     taken = Taken()
 
-    def take(start, batch):
+    def fetch(start, batch):
         if start >= 12 and len(batch) > 3:
             out_of_memory()
-        return taken(start, batch)
+        return numbers(start, batch)
 
     with pytest.warns(RuntimeWarning, match="Out of memory after 12 of 29 labellings: .* batches of 3"):
-        in_batches(squares, take, first=0, total=29, size=6, progress=False)
+        in_batches(squares, fetch, taken, first=0, total=29, size=6, progress=False)
     assert taken[:29] == [i**2 for i in range(29)]
+
+
+def test_a_batch_that_is_kept_is_not_computed_again_in_pieces():
+    """Memory that runs out while a batch is taken: by then it may be kept, and pieces of it would not start there."""
+    starts = []
+
+    def take(start, batch):
+        starts.append(start)
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        in_batches(squares, numbers, take, first=0, total=20, size=5, progress=False)
+    assert starts == [0]
 
 
 def test_batches_are_cut_to_a_multiple_and_no_further():
@@ -92,12 +109,12 @@ def test_batches_are_cut_to_a_multiple_and_no_further():
         return out_of_memory() if size > 8 else squares(start, size)
 
     with pytest.warns(RuntimeWarning, match="batches of 8"):
-        assert in_batches(launch, taken, first=0, total=20, size=12, multiple=4, progress=False) == 8
+        assert in_batches(launch, numbers, taken, first=0, total=20, size=12, multiple=4, progress=False) == 8
     with (
         pytest.warns(RuntimeWarning, match="batches of 4"),
         pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED") as raised,
     ):
-        in_batches(out_of_memory, taken, first=0, total=20, size=8, multiple=4, progress=False)
+        in_batches(out_of_memory, numbers, taken, first=0, total=20, size=8, multiple=4, progress=False)
     assert "batch of 4 does not fit into memory" in " ".join(raised.value.__notes__)
 
 
@@ -106,7 +123,7 @@ def test_other_errors_are_passed_on():
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        in_batches(launch, Taken(), first=0, total=20, size=8, progress=False)
+        in_batches(launch, numbers, Taken(), first=0, total=20, size=8, progress=False)
 
 
 @pytest.mark.parametrize(("backend", "n_taken"), [("cpu", 12), ("gpu", 15)])
@@ -123,7 +140,7 @@ def test_an_interrupt_is_passed_on_once_the_batches_under_way_are_taken(backend,
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # A background job ignores it.
     try:
         with pytest.raises(KeyboardInterrupt):
-            in_batches(squares, take, first=0, total=100, size=3, progress=False)
+            in_batches(squares, numbers, take, first=0, total=100, size=3, progress=False)
     finally:
         signal.signal(signal.SIGINT, handler)
     assert taken == [i**2 for i in range(n_taken)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, blobs
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 import jaxmem as jm
@@ -44,7 +44,7 @@ def after(monkeypatch):
     after, in_batches = After(), scoring.in_batches
     after(10_000)
 
-    def counted(launch, take, **options):
+    def counted(launch, fetch, take, **options):
         def take_and_die(start, batch):
             enough = take(start, batch)
             after.added += 1
@@ -53,7 +53,7 @@ def after(monkeypatch):
                 raise Killed
             return enough
 
-        return in_batches(launch, take_and_die, **options)
+        return in_batches(launch, fetch, take_and_die, **options)
 
     monkeypatch.setattr(scoring, "in_batches", counted)
     monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
@@ -145,11 +145,18 @@ def test_more_permutations_go_on_from_fewer(after, tmp_path):
         run(metric="margin", example_scores=True, n_permutations=58, checkpoint=tmp_path / "file")
 
 
-def test_an_enumeration_does_not_go_on_from_random_permutations(tmp_path):
+def test_an_enumeration_begins_the_file_of_random_permutations_anew(tmp_path):
     test = run(**few(10), checkpoint=tmp_path / "file")
-    with pytest.raises(ValueError, match="of another test: it differs in permutations"):
-        test.extend(20)
-    assert run(**few(30), checkpoint=tmp_path / "other").exact
+    assert not test.exact
+    whole, longer = run(**few(30)), test.extend(20)
+    assert whole.exact
+    np.testing.assert_array_equal(longer.null_distribution, whole.null_distribution)
+    assert_same(run(**few(30), checkpoint=tmp_path / "file"), whole)  # Which the file now holds.
+    with pytest.raises(ValueError, match="of another test: it differs in enumeration"):
+        run(**few(10), checkpoint=tmp_path / "file")
+    run(**few(10), key=1, checkpoint=tmp_path / "other")
+    with pytest.raises(ValueError, match="of another test: it differs in enumeration, permutations"):
+        run(**few(30), checkpoint=tmp_path / "other")
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------
@@ -215,6 +222,26 @@ def test_a_pipeline_is_known_by_all_of_its_parameters(tmp_path):
         run(other, n_permutations=3, checkpoint=tmp_path / "file")
 
 
+def test_a_function_that_was_changed_is_another_test(tmp_path, monkeypatch):
+    def options(shift):
+        return {
+            "classifier": make_pipeline(
+                FunctionTransformer(lambda x: x + shift), DecisionTreeClassifier(random_state=0)
+            ),
+            "metric": lambda scores, labels: scores[0, 0] + shift,
+            "n_permutations": 3,
+            "checkpoint": tmp_path / "file",
+        }
+
+    before = run(**options(1))
+    np.testing.assert_array_equal(run(**options(1)).null_distribution, before.null_distribution)
+    with pytest.raises(ValueError, match="differs in classifier, metric"):
+        run(**options(2))
+    monkeypatch.setattr(checkpoint, "version", lambda package: "another")
+    with pytest.raises(ValueError, match="differs in versions"):
+        run(**options(1))
+
+
 def foreign_files(folder):
     run(checkpoint=folder / "whole").save(folder / "result")
     whole = (folder / "whole").read_bytes()
@@ -229,6 +256,7 @@ def foreign_files(folder):
     write_archive(folder / "bare", {}, header)
     write_archive(folder / "names", arrays | {"scores/7/paired": arrays["scores/0/paired"]}, header)
     write_archive(folder / "type", {"scores/0/paired": np.array(["x"] * 30)}, header)
+    write_archive(folder / "converged", arrays | {"diagnostics/converged": np.ones(30)}, header)
     write_archive(folder / "member", arrays | {"more": np.zeros(3)}, header)
     (folder / "whole").unlink()
     return sorted(os.listdir(folder))
@@ -236,7 +264,7 @@ def foreign_files(folder):
 
 def test_damaged_and_foreign_files_are_refused_and_left(tmp_path):
     names = foreign_files(tmp_path)
-    assert len(names) == 12
+    assert len(names) == 13
     for name in names:
         before = (tmp_path / name).read_bytes()
         with pytest.raises(ValueError, match=rf"{name} is (no checkpoint|damaged).* It was left as it is\. Remove it"):
@@ -256,11 +284,50 @@ def test_another_format_is_refused_and_left(version, tmp_path):
     assert (tmp_path / "file").read_bytes() == before
 
 
-def test_a_path_that_is_none_is_refused(tmp_path, unchecked):
-    with pytest.raises(ValueError, match="checkpoint must be the path of a file, or None, but is 3"):
-        run(checkpoint=3)
-    with pytest.raises(OSError):
-        run(checkpoint=tmp_path)
+def test_a_checkpoint_of_other_validations_is_not_called_damaged(tmp_path):
+    both = {"a": SHARED, "b": jm.SharedStructure(X_val + 0.1)}
+    options = {"n_permutations": 9, "progress": False, "checkpoint": tmp_path / "file"}
+    jm.memorization_tests(jm.Ridge(), X, y, both, **options)
+    with pytest.raises(ValueError, match=r"is of another test: it differs in .*validations"):
+        run(n_permutations=9, checkpoint=tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        (3, "checkpoint must be a path, or None, but is 3"),
+        (".", "'.' is a folder: add a name"),
+        ("", "'' is a folder: add a name"),
+        ("folder", "'folder' is a folder: add a name"),
+        ("a.npz/x", "would lie in a.npz, which is no folder"),
+        ("a.npz/x/y", "would lie in a.npz, which is no folder"),
+    ],
+)
+def test_a_path_where_no_file_can_be_is_refused_at_once(path, message, tmp_path, monkeypatch, unchecked):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.npz").write_text("a file")
+    monkeypatch.setattr(scoring, "_fits", None)
+    with pytest.raises(ValueError, match=message):
+        jm.permutation_test(jm.Ridge(), X, y, validation=SHARED, checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"), [(3, "a path, or None, but is 3"), ("file", "file is a file"), ("file/x", "would lie in file")]
+)
+def test_a_family_needs_a_folder(path, message, tmp_path, monkeypatch, unchecked):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setattr(scoring, "_fits", None)
+    with pytest.raises(ValueError, match=message):
+        jm.permutation_tests({"a": (X, X_val)}, y, checkpoint=path)
+
+
+def test_a_test_that_is_killed_before_its_first_permutation_promises_nothing(after, tmp_path):
+    after(1)
+    with pytest.raises(Killed) as killed:
+        run(batch_size=1, devices=jax.devices()[:1], checkpoint=tmp_path / "file")
+    assert not hasattr(killed.value, "__notes__")
 
 
 def test_a_call_that_is_refused_leaves_no_file(tmp_path):
@@ -331,6 +398,30 @@ def test_a_disk_that_fails_for_a_while_is_tried_again(tmp_path, monkeypatch):
     assert len(warned) == 1 and len(calls) == 8
     assert read_archive(tmp_path / "file", "checkpoint")[1]["n_labellings"] == 30
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_memory_that_runs_out_while_saving_loses_nothing(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "_WORK_PER_SAVE", 0)
+    options = {"n_permutations": 199, "batch_size": 5, "example_scores": True}
+    calls = []
+
+    def write(path, arrays, header):
+        calls.append(path)
+        if len(calls) == number:
+            raise MemoryError
+        write_archive(path, arrays, header)
+
+    monkeypatch.setattr(checkpoint, "write_archive", write)
+    with pytest.warns(RuntimeWarning, match="cannot be written: out of memory. The test goes on"):
+        test = run(**options, checkpoint=tmp_path / "file")
+    assert_same(test, run(**options))
+
+
+def test_a_null_that_is_cut_off_is_no_result(monkeypatch):
+    monkeypatch.setattr(scoring, "in_batches", lambda *_, size, **__: size)
+    with pytest.raises(RuntimeError, match="0 of 30 labellings were scored"):
+        run()
 
 
 def test_saving_takes_a_hundredth_of_the_time(tmp_path, monkeypatch):

@@ -163,6 +163,7 @@ def test_a_test_goes_on_with_more_devices(tmp_path):
         ("cpu", "devices must be a list of JAX devices"),
         ([0, 1], "devices must be a list of JAX devices"),
         (2, "but is 2"),
+        (np.array(jax.devices()), r"Of an array of devices take list\(devices.flat\)"),
         (jax.devices()[0], "devices must be a list"),
         ([jax.devices()[0]] * 2, "each of them once"),
     ],

@@ -257,6 +257,20 @@ def test_extending_equals_asking_for_all_at_once(classifier):
         np.testing.assert_allclose(parts.diagnostics[name], values, rtol=1e-3)
 
 
+def test_extending_goes_by_the_features_and_blocks_that_the_test_began_with():
+    # Where JAX would take the array as it is: at a round address.
+    memory = np.zeros(X.size + 64, np.float32)
+    features = memory[-memory.ctypes.data % 256 // 4 :][: X.size].reshape(X.shape)
+    features[:], blocks = X, np.arange(len(X)) % 2
+    options = {"validation": jm.SharedStructure(X_val), "scheme": "within", "progress": False, "metric": "margin"}
+    whole = jm.permutation_test(jm.Ridge(), X, y, blocks=blocks.copy(), n_permutations=19, **options)
+    test = jm.permutation_test(jm.Ridge(), features, y, blocks=blocks, n_permutations=9, **options)
+    features[:], blocks[:] = 0, 0
+    test = test.extend(10)
+    np.testing.assert_allclose(test.null_distribution, whole.null_distribution, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(test.blocks, np.arange(len(X)) % 2)
+
+
 def test_extending_to_every_labelling_enumerates_them_and_then_no_further():
     few = {"validation": jm.Resubstitution(), "progress": False}
     test = jm.permutation_test(jm.Ridge(), X[:6], [0, 0, 0, 1, 1, 1], n_permutations=10, **few)

@@ -1,6 +1,7 @@
 """Batches add up to the whole, and a batch that is told of twice counts once."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,3 +45,11 @@ def test_what_was_known_is_not_written_to():
     tally.add(5, rows(5, 20))
     tally.done.scores["a"]["paired"][:] = 0
     np.testing.assert_array_equal(known.scores["a"]["paired"], before)
+
+
+@pytest.mark.parametrize(("start", "end"), [(3, 8), (6, 9)])
+def test_what_does_not_follow_is_refused_and_changes_nothing(start, end):
+    tally = Tally(20, rows(0, 5))
+    with pytest.raises(RuntimeError, match=f"permutations {start} .. {end - 1} do not follow on the 5"):
+        tally.add(start, rows(start, end))
+    assert_equal(tally.done, rows(0, 5))
