@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from jaxmem.similarity import MEASURES, Measure, classical_scaling, square_distance
-from jaxmem.studies.dissection import shown_layer
+from jaxmem.similarity import Measure, classical_scaling, square_distance
+from jaxmem.studies.dissection import FACTS, shown_layer
 
 if TYPE_CHECKING:
     import xarray
@@ -114,7 +114,7 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
             panel.set_xticks(places, [str(epoch) for epoch in data.epoch.values], fontsize=8)
             panel.grid(axis="y", alpha=0.25)
             # Intervals of four networks can be wider than the range of the measure.
-            facts = MEASURES[str(measure)].facts
+            facts = FACTS[str(measure)]
             panel.set_ylim(max(facts.low, -0.25) - 0.03, facts.high + 0.03)
             if row == 0:
                 panel.set_title(str(measure), fontsize=10)
@@ -135,7 +135,7 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         at = divmod(number, columns)
         matrix = last.similarity.sel(measure=measure, layer=shown_layer(data, measure)).values
         title = f"{measure}, {shown_layer(data, measure)}"
-        title += "" if MEASURES[measure].facts.larger_is_similar else " (0: alike)"
+        title += "" if FACTS[measure].larger_is_similar else " (0: alike)"
         similarity_heatmap(matrix, groups, axes=cells[at], title=title)
         similarity_map(matrix, groups, measure=measure, axes=places[at], title=measure)
     for empty in [*cells.flat[len(measures) :], *places.flat[len(measures) :]]:

@@ -34,7 +34,7 @@ from jaxmem.data import gaussian_noise_inputs, random_labels
 from jaxmem.inference import difference_of_pairs, of_pairs
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, fewest_rows, group_similarity_tests, similarities
-from jaxmem.studies.dissection import shown_layer
+from jaxmem.studies.dissection import FACTS, GRADIENTS, shown_layer
 from jaxmem.studies.experiment import Data, Setting, Training
 from jaxmem.studies.networks import train_networks, widths_of_layers
 from jaxmem.studies.rows import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for
@@ -58,7 +58,8 @@ class Config(Setting):
 
     Args:
         seeds: networks in each group, 3 or more; with 3 against 3 no p-value is below 1/20.
-        measures: of similarity, by name; those of functions compare the outputs.
+        measures: of similarity, by name; those of functions compare the outputs, "input-gradient" the directions in
+            which the loss of a row, under its true label, grows.
         shares: of random labels, in (0, 1), each a further group; none: none.
         n_rows: rows of each kind to compare on: for "procrustes" and other measures that ask for it, two more than the
             widest layer has features; for "cca" and "pwcca", one more than twice as many.
@@ -69,8 +70,8 @@ class Config(Setting):
     data: Data = Data(n_train=1_000)
     training: Training = Training(epochs=60, keep_epochs=(0, 5, 20, 60))
     seeds: int = 5
-    measures: tuple[str, ...] = ("cka", "neighbors", "procrustes", "agreement", "kappa", "jensen-shannon")
-    shares: tuple[float, ...] = (0.5,)
+    measures: tuple[str, ...] = ("cka", "neighbors", "procrustes", "agreement", "kappa", "jensen-shannon", GRADIENTS)
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     n_rows: int = 500
     layers: tuple[str, ...] = ()
     pool: bool = False
@@ -81,7 +82,7 @@ class Config(Setting):
         if not self.measures:
             raise ValueError("measures must name at least one.")
         for name in self.measures:
-            one_of(name, MEASURES, "measures")
+            one_of(name, FACTS, "measures")
         if not all(0 < share < 1 for share in self.shares) or len(set(self.shares)) < len(self.shares):
             raise ValueError(f"shares must lie between 0 and 1, each once, but are {self.shares!r}.")
         if self.seeds < 3:
@@ -134,12 +135,12 @@ def _check_widths(config: Config) -> None:
     for layer in config.layers:
         one_of(layer, widths, "each of layers")
     for name in config.measures:
-        if not MEASURES[name].facts.more_rows_than_features:
+        if not FACTS[name].more_rows_than_features:
             continue
         for layer in config.layers or widths:
             needed = fewest_rows(MEASURES[name], widths[layer], widths[layer])
             if config.n_rows < needed:
-                others = [one for one in config.measures if not MEASURES[one].facts.more_rows_than_features]
+                others = [one for one in config.measures if not FACTS[one].more_rows_than_features]
                 raise ValueError(
                     f"layer {layer!r} has {widths[layer]} features, for which measure {name!r} takes {needed} rows of "
                     f"each kind, but n_rows is {config.n_rows}. Compare on more rows (--n-rows {needed}), average over "
@@ -188,7 +189,7 @@ def _of_epoch(
     config: Config, ensembles: dict[str, Any], epoch: int, compared: dict[str, tuple[np.ndarray, np.ndarray | None]]
 ) -> Piece:
     """Similarities of all pairs at one epoch, by "rows/layer/measure", and the accuracies of every network."""
-    from jaxmem.nets import features, logits
+    from jaxmem.nets import features, gradient_cosines, logits
 
     models, accuracies = [], []
     X_test, y_test = compared["test"]
@@ -205,14 +206,16 @@ def _of_epoch(
         outputs = [logits(model, inputs) for model in models]
         wrong = None if y is None else [np.asarray(one).argmax(axis=1) != y for one in outputs]
         for name in config.measures:
-            takes = MEASURES[name].facts.takes
+            takes = FACTS[name].takes
             if takes == "features":
                 for layer in hidden[0]:
                     piece[f"{kind}/{layer}/{name}"] = _similarities([one[layer] for one in hidden], name, layer)
-            if takes == "errors" and wrong is None:
-                continue
-            given = wrong if takes == "errors" else outputs
-            piece[f"{kind}/{_OUTPUT}/{name}"] = _similarities(given, name, _OUTPUT)
+            if takes == "gradients":
+                if y is not None:
+                    piece[f"{kind}/{_OUTPUT}/{name}"] = gradient_cosines(models, inputs, y)
+            elif takes != "errors" or wrong is not None:
+                given = wrong if takes == "errors" else outputs
+                piece[f"{kind}/{_OUTPUT}/{name}"] = _similarities(given, name, _OUTPUT)
     return piece
 
 
@@ -279,7 +282,7 @@ def _label(config: Config, groups: list[str], pieces: list[Piece]) -> "xarray.Da
 
 def _more_alike(config: Config, at: tuple[int, ...], found: np.ndarray) -> np.ndarray:
     """Similarities turned so that larger means more alike."""
-    return found[at] if MEASURES[config.measures[at[0]]].facts.larger_is_similar else -found[at]
+    return found[at] if FACTS[config.measures[at[0]]].larger_is_similar else -found[at]
 
 
 def _claims(data: "xarray.Dataset") -> list[Claim]:
@@ -289,7 +292,7 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
     claims = [Claim("every trained network fits its own labels (beyond 0.95)", lowest > 0.95, f"{lowest:.3f}")]
     for first, second in ((TRUE, SHARED), (SHARED, DIFFERENT)):
         for measure in data.measure.values:
-            if MEASURES[str(measure)].facts.takes == "errors":
+            if FACTS[str(measure)].takes == "errors":
                 continue  # Networks that are wrong nearly everywhere are wrong on the same rows, whatever they learnt.
             layer = shown_layer(data, measure)
             own = last.sel(contrast=f"{first} - {second}", measure=measure, rows="test", layer=layer)

@@ -1,20 +1,28 @@
-"""What tables and figures show of the study `dissect`."""
+"""What the study `dissect` compares by, and what tables and figures show of it."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxmem.similarity import MEASURES
+from jaxmem.similarity import MEASURES, Facts
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["shown_layer", "similarity_table"]
+__all__ = ["FACTS", "GRADIENTS", "shown_layer", "similarity_table"]
+
+GRADIENTS = "input-gradient"
+# The library's measures, which take what networks make of rows, and one that takes the networks themselves.
+FACTS: Mapping[str, Facts] = {
+    **{name: measure.facts for name, measure in MEASURES.items()},
+    GRADIENTS: Facts("gradients", -1.0, 1.0, True, ("scaling",), False, "Gu & Tresp (2019)"),
+}
 
 
 def shown_layer(data: "xarray.Dataset", measure: Any) -> str:
     """The last hidden layer, or the output for measures of functions."""
-    return str(data.layer.values[-2 if MEASURES[str(measure)].facts.takes == "features" else -1])
+    return str(data.layer.values[-2 if FACTS[str(measure)].takes == "features" else -1])
 
 
 def similarity_table(data: "xarray.Dataset") -> list[str]:
