@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from jaxmem.plots.panels import COLORS, GREY, finish, grid
 from jaxmem.similarity import Measure, classical_scaling, square_distance
 from jaxmem.studies.dissection import FACTS, shown_layer
 
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["dissection_figures", "similarity_heatmap", "similarity_map", "similarity_over_epochs"]
 
-# Okabe & Ito (2008): told apart by colour-blind readers and in grey; each with a marker of its own.
-_COLORS = ("#0072B2", "#D55E00", "#E69F00", "#777777", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Each colour with a marker of its own, for print in grey.
+_COLORS, _MARKERS = (*COLORS, GREY), ("o", "s", "^", "D", "v", "P", "X")
 
 
 def similarity_heatmap(
@@ -55,6 +55,7 @@ def similarity_heatmap(
     axes.set_xticks(middles, names, rotation=35, ha="right", fontsize=8)
     axes.set_yticks(middles, names, fontsize=8)
     axes.tick_params(length=0)
+    axes.grid(False)
     axes.set_title(title, fontsize=10)
     axes.figure.colorbar(image, ax=axes, shrink=0.8)
     return axes
@@ -96,7 +97,7 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
         data: the numbers of the study `dissect`; a row of panels for every set of rows, a column for every measure, at
             the last hidden layer, or at the output for measures of functions.
     """
-    figure, panels = _panels(data.sizes["rows"], data.sizes["measure"])
+    figure, panels = grid(data.sizes["rows"], data.sizes["measure"], sharex=False, shares=False)
     places = np.arange(data.sizes["epoch"])
     for row, rows in enumerate(data.rows.values):
         for column, measure in enumerate(data.measure.values):
@@ -112,7 +113,6 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
                 panel.errorbar(places, mean, errors, fmt=style, label=str(group), capsize=2, elinewidth=1, **options)
             panel.set_visible(bool(own.within_mean.notnull().any()))
             panel.set_xticks(places, [str(epoch) for epoch in data.epoch.values], fontsize=8)
-            panel.grid(axis="y", alpha=0.25)
             # Intervals of four networks can be wider than the range of the measure.
             facts = FACTS[str(measure)]
             panel.set_ylim(max(facts.low, -0.25) - 0.03, facts.high + 0.03)
@@ -121,7 +121,7 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
             if row == len(panels) - 1:
                 panel.set_xlabel("epoch")
         panels[row, 0].set_ylabel(f"{rows} rows")
-    return _finish(figure, panels[0, -1], "Similarity within groups of networks")
+    return finish(figure, panels[0, -1], "Similarity within groups of networks")
 
 
 def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
@@ -130,7 +130,7 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
     measures = [str(measure) for measure in data.measure.values]
     columns = min(3, len(measures))
     rows = -(-len(measures) // columns)
-    (heat, cells), (maps, places) = _panels(rows, columns, 4.0, 3.2), _panels(rows, columns, 3.6, 3.0)
+    (heat, cells), (maps, places) = (grid(rows, columns, wide=True, sharex=False, shares=False) for _ in range(2))
     for number, measure in enumerate(measures):
         at = divmod(number, columns)
         matrix = last.similarity.sel(measure=measure, layer=shown_layer(data, measure)).values
@@ -142,7 +142,7 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         empty.set_visible(False)
     epoch = int(data.epoch.values[-1])
     heat.suptitle(f"Similarity of networks on test rows, epoch {epoch}", fontsize=12)
-    _finish(maps, places[0, 0], f"Networks by their similarity on test rows, epoch {epoch}")
+    finish(maps, places[0, 0], f"Networks by their similarity on test rows, epoch {epoch}")
     return {"similarity.png": similarity_over_epochs(data), "heatmaps.png": heat, "map.png": maps}
 
 
@@ -150,18 +150,3 @@ def _new_axes(width: float, height: float) -> "Axes":
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
-
-
-def _panels(n_rows: int, n_columns: int, width: float = 2.8, height: float = 2.5) -> Any:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * n_columns + 0.6, height * n_rows + 1.2), layout="constrained")
-    return figure, figure.subplots(n_rows, n_columns, squeeze=False)
-
-
-def _finish(figure: "Figure", panel: "Axes", title: str) -> "Figure":
-    handles, labels = panel.get_legend_handles_labels()
-    columns = max(1, int(figure.get_figwidth() / 1.8))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
-    figure.suptitle(title, fontsize=12)
-    return figure

@@ -107,13 +107,17 @@ class GroupSimilarityTest(_Permuted):
     similarities: Float[np.ndarray, "N N"]
     in_first: Bool[np.ndarray, " N"]
 
-    def within(self, group: str, confidence_level: float = 0.95) -> Estimate:
+    def within(self, group: str | int, confidence_level: float = 0.95) -> Estimate:
         """Mean similarity within a group and its interval, by the jackknife over networks.
+
+        Args:
+            group: `first` or `second`, as they were given: groups that were numbers may be asked for by number.
+            confidence_level: in (0, 1).
 
         Raises:
             ValueError: no such group, or a level out of (0, 1).
         """
-        one_of(group, (self.first, self.second), "group")
+        group = one_of(str(group), (self.first, self.second), "group")
         members = self.in_first if group == self.first else ~self.in_first
         return of_pairs(self.similarities[np.ix_(members, members)], confidence_level)
 

@@ -79,6 +79,9 @@ class JensenShannon:
     """Mean Jensen-Shannon divergence of the predicted probabilities, in bits: 0 for equal ones, 1 for disjoint ones.
 
     With `m = (p + q) / 2`, `JS(p, q) = (KL(p | m) + KL(q | m)) / 2`. It is a divergence: smaller means more similar.
+
+    With `t = (p - q) / (p + q)` that is `Σ_c m_c f(t_c)`, `f(t) = ((1 + t) log(1 + t) + (1 - t) log(1 - t)) / 2`, and
+    `f(t) = t artanh(t) + log(1 - t²) / 2`, which keeps its digits for probabilities that are nearly equal.
     """
 
     @property
@@ -93,10 +96,13 @@ class JensenShannon:
 
     def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
         """The mean divergence over rows."""
-        # Equal ones have ratios of exactly one, and so divergences of exactly zero.
         middle = (a + b) / 2
-        safe = jnp.where(middle > 0, middle, 1)
-        return (xlogy(a, a / safe) + xlogy(b, b / safe)).sum() / (2 * jnp.log(2.0).astype(a.dtype) * len(a))
+        t = (a - b) / 2 / jnp.where(middle > 0, middle, 1)
+        near = jnp.where(jnp.abs(t) < 0.5, t, 0)
+        small = near * jnp.arctanh(near) + jnp.log1p(-(near**2)) / 2
+        large = (xlogy(1 + t, 1 + t) + xlogy(1 - t, 1 - t)) / 2
+        bits = jnp.where(jnp.abs(t) < 0.5, small, large) / jnp.log(2.0).astype(a.dtype)
+        return (middle * jnp.maximum(bits, 0)).sum() / len(a)
 
     def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
         """Rows in another order."""

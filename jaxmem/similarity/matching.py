@@ -58,11 +58,12 @@ def similarity_test(
     n, alternative = len(arrays[0]), _more_alike(measure)
     planned = plan(key, np.arange(n), n_permutations=n_permutations)
     scores = _scores(measure, arrays, planned.stream, planned.n_permutations)
+    scaled = _scaled(scores)
     return SimilarityTest(
         measure=repr(measure),
         n_rows=n,
         statistic=float(scores[0]),
-        pvalue=pvalue(float(scores[0]), scores[1:], alternative, rounding=_ROUNDING),
+        pvalue=pvalue(float(scaled[0]), scaled[1:], alternative, rounding=_ROUNDING),
         null_distribution=scores[1:],
         alternative=alternative,
         **key_fields(key),
@@ -109,7 +110,7 @@ def similarity_tests(
             for at in range(0, len(arrays), 2)
         ]
     )
-    separate, adjusted = family_pvalues(scores, alternative, correction, rounding=_ROUNDING)
+    separate, adjusted = family_pvalues(_scaled(scores), alternative, correction, rounding=_ROUNDING)
     return SimilarityTests(
         names=np.array(list(pairs), str),
         statistic=scores[:, 0],
@@ -126,6 +127,12 @@ def similarity_tests(
 
 def _more_alike(measure: Measure) -> str:
     return "greater" if measure.facts.larger_is_similar else "less"
+
+
+def _scaled(scores: Float[np.ndarray, "*tests labellings"]) -> Float[np.ndarray, "*tests labellings"]:
+    """Similarities as shares of the largest of their test: divergences of nearly equal networks are no ties."""
+    largest = np.abs(scores).max(axis=-1, keepdims=True)
+    return scores / np.where(largest > 0, largest, 1)
 
 
 def _scores(

@@ -75,7 +75,8 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
         names: how the caller knows them, for the messages.
 
     Raises:
-        ValueError: an array that is not what the measure takes; different numbers of rows; too few of them.
+        ValueError: an array that is not what the measure takes; different numbers of rows, or of classes where logits
+            are compared; too few rows.
     """
     taken = [_taken(measure, X, name) for X, name in zip(networks, names, strict=True)]
     n = len(taken[0])
@@ -85,6 +86,13 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
                 f"{name} has {len(X)} rows, but {names[0]} has {n}: networks are compared on the same rows in the same "
                 "order."
             )
+    if measure.facts.takes == "logits" and len(widths := {X.shape[1] for X in taken}) > 1:
+        raise ValueError(
+            f"{measure!r} compares probabilities of the same classes, but {names[0]} to {names[-1]} have "
+            f"{' and '.join(map(str, sorted(widths)))} of them: give logits of all classes, in one order."
+        )
+    if measure.facts.takes == "predictions":
+        taken = _indicators(taken)
     if n < _FEWEST_ROWS:
         raise ValueError(f"networks are compared on at least {_FEWEST_ROWS} rows, but there are {n}.")
     if measure.facts.more_rows_than_features and not isinstance(measure, _CANONICAL):
@@ -121,7 +129,17 @@ def check_directions(measure: Measure, networks: Sequence[Float[Array, "n _"]], 
         )
 
 
-def _taken(measure: Measure, X: Any, name: str) -> Float[Array, "n _"]:
+def _indicators(networks: Sequence[Any]) -> list[Float[Array, "n C"]]:
+    """Indicators of the predicted classes, a column for every class that any of the networks predicts."""
+    codes = [np.asarray(X) if np.ndim(X) == 1 else np.asarray(X).argmax(axis=1) for X in networks]
+    occurring, places = np.unique(np.concatenate(codes), return_inverse=True)
+    return [
+        jnp.zeros((len(own), len(occurring))).at[np.arange(len(own)), own].set(1)
+        for own in np.split(places, np.cumsum([len(one) for one in codes])[:-1])
+    ]
+
+
+def _taken(measure: Measure, X: Any, name: str) -> Any:
     takes = measure.facts.takes
     vector = np.ndim(X) == 1
     if takes in ("features", "logits") and not vector:
@@ -131,7 +149,7 @@ def _taken(measure: Measure, X: Any, name: str) -> Float[Array, "n _"]:
             return as_features(X, name)
         codes = np.asarray(X)
         if codes.dtype.kind in "iu" and codes.size and codes.min() >= 0:
-            return jnp.asarray(np.eye(int(codes.max()) + 1)[codes], float)
+            return codes
     if takes == "errors" and vector:
         wrong = np.asarray(X)
         if wrong.dtype == bool and wrong.size:

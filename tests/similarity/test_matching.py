@@ -100,6 +100,13 @@ def real_digits():
     return load("digits").X_test[:300].reshape(300, -1)
 
 
+def test_networks_of_small_logits_are_found_alike():
+    X, Y = 1e-3 * np.random.default_rng(0).normal(size=(2, 40, 6))
+    assert jm.similarity_test(X, X, "jensen-shannon", n_permutations=99).pvalue == 0.01
+    family = jm.similarity_tests({"same": (X, X), "other": (X, Y)}, "jensen-shannon", n_permutations=99)
+    assert family.pvalue[0] == 0.01 and family.pvalue_adjusted[0] == 0.01 and family.pvalue[1] > 0.01
+
+
 def test_a_family_shares_its_permutations_and_adjusts_its_pvalues():
     X, Y = pair(noise=3.0)
     pairs = {"near": (X, Y), "far": (X, pair(9)[1]), "same": (X, X)}

@@ -77,7 +77,7 @@ def test_single_precision_is_enough_for_offsets_scales_and_dead_units(name):
 
 @every_measure
 def test_a_network_is_itself_and_pairs_have_no_order(name):
-    facts, (X, Y) = MEASURES[name].facts, networks(1)
+    facts, (X, Y) = MEASURES[name].facts, pair(name, 1)
     itself = 1.0 if facts.larger_is_similar else 0.0
     # Ridge explains all but what its penalty takes.
     assert similarity(name, X, X) == pytest.approx(itself, abs=1e-4 if name == "predictivity" else 2e-6)
@@ -102,8 +102,10 @@ CHANGES = {
 def test_is_invariant_to_what_it_says_and_to_nothing_else(name, change, float64):
     if takes(name) == "errors":
         pytest.skip("booleans know no such changes")
+    if takes(name) == "logits" and change == "dead units":
+        pytest.skip("logits are of the same classes")
     rng = np.random.default_rng(3)
-    X, Y = networks(4)
+    X, Y = pair(name, 4)
     X, Y = X + 2, Y + 2  # Rows without a common offset hide what translation does.
     before, after = similarity(name, X, Y), similarity(name, CHANGES[change](X, rng), Y)
     if change in MEASURES[name].facts.invariances:
@@ -114,8 +116,8 @@ def test_is_invariant_to_what_it_says_and_to_nothing_else(name, change, float64)
 
 @all_measures
 def test_nothing_that_does_not_vary_makes_nan(name):
-    X, Y = networks(4)
-    constant, one_unit = np.full_like(X, 0.1), np.column_stack([X[:, :1], np.zeros((N, 3))])
+    X, Y = pair(name, 4)
+    constant, one_unit = np.full_like(X, 0.1), np.column_stack([X[:, :1], np.zeros((N, 5))])
     for other in (constant, one_unit, np.repeat(X[:2], N // 2, axis=0)):
         assert np.isfinite(similarity(name, other, Y)) and np.isfinite(similarity(name, other, other))
     if takes(name) == "features":
@@ -227,6 +229,42 @@ def test_predictions_may_be_classes_or_logits():
     assert pair_similarity(X.argmax(1) % 2, Y, "agreement") == pytest.approx(np.mean(X.argmax(1) % 2 == Y.argmax(1)))
 
 
+def test_class_numbers_take_no_memory():
+    X, Y = np.array([0, 2_000_000_000, 7, 7]), np.array([0, 2_000_000_000, 7, 1_999_999_999])
+    assert pair_similarity(X, Y, "agreement") == 0.75
+    # By chance 1/4 1/4 + 1/4 1/4 + 2/4 1/4 = 1/4; (3/4 - 1/4) / (1 - 1/4) = 2/3.
+    assert pair_similarity(X, Y, "kappa") == pytest.approx(2 / 3)
+
+
+def test_divergence_of_nearly_equal_probabilities_keeps_its_digits():
+    rng = np.random.default_rng(0)
+    X, Y = 1e-3 * rng.normal(size=(2, 40, 6))
+    found = pair_similarity(X.astype(np.float32), Y.astype(np.float32), "jensen-shannon")
+    # To the leading order in the difference of the probabilities p and q: Σ (p - q)² / (8 m), in nats.
+    p, q = (np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True) for Z in (X, Y))
+    assert found == pytest.approx(((p - q) ** 2 / (4 * (p + q))).sum(axis=1).mean() / np.log(2), rel=1e-3)
+    assert pair_similarity(X, X, "jensen-shannon") == 0
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_no_similarity_is_beyond_its_range(name):
+    facts = MEASURES[name].facts
+    for seed in range(5):
+        X, Y = (given(name, Z.astype(np.float32)) for Z in pair(name, seed))
+        found = similarities([X, Y, X], name)
+        assert facts.low <= found.min() and found.max() <= facts.high
+
+
+def test_kernels_of_rows_most_of_which_coincide_are_not_made_of_rounding():
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(1, 5)), 30, axis=0) + 10
+    X[:3] = rng.normal(size=(3, 5))
+    noisy = X * (1 + 1e-7 * rng.normal(size=X.shape))
+    for name in ("rbf-cka-biased", "rbf-cka"):
+        found = pair_similarity(X.astype(np.float32), noisy.astype(np.float32), name)
+        assert found == pytest.approx(1, abs=1e-4)
+
+
 @pytest.mark.parametrize("correlation", ["pearson", "spearman"])
 def test_rsa_of_correlation_distances(correlation):
     X, Y = networks(7)
@@ -292,6 +330,7 @@ def test_tied_neighbours_share_the_places_that_are_left():
         (np.ones(5) / 2, np.ones(5), "agreement", "classes as integers from 0"),
         (-np.ones(5, int), np.ones(5, int), "kappa", "classes as integers from 0"),
         (np.ones(5), np.ones(5), "error-overlap", "predictions != y"),
+        (np.ones((5, 2)), np.ones((5, 3)), "jensen-shannon", "same classes, but X to Y have 2 and 3 of them"),
         (np.ones((5, 2)), np.ones((5, 2)), "ckaa", "mean 'cka'"),
         (np.ones((5, 2)), np.ones((5, 2)), RSA, "an instance of a measure"),
         (np.ones((9, 2)), np.ones((9, 2)), "neighbors", "leave at most 7"),

@@ -12,10 +12,11 @@ from jaxmem.similarity import MEASURES, Facts, Measure, pair_similarity, pairs, 
 
 
 def outputs(name, n=40):
-    """Networks of different widths."""
+    """Networks of different widths, but for logits, which are of the same classes."""
     rng = np.random.default_rng(0)
     common = rng.normal(size=(n, 3))
-    features = [common @ rng.normal(size=(3, d)) + rng.normal(size=(n, d)) for d in (4, 6, 4, 6, 4)]
+    widths = (5,) * 5 if MEASURES[name].facts.takes == "logits" else (4, 6, 4, 6, 4)
+    features = [common @ rng.normal(size=(3, d)) + rng.normal(size=(n, d)) for d in widths]
     return [X[:, 0] > 0 for X in features] if MEASURES[name].facts.takes == "errors" else features
 
 
