@@ -28,7 +28,7 @@ def digest(tree: Any) -> str:
     Arrays count by shape, dtype and bytes; functions as said above; dataclasses, estimators of scikit-learn and objects
     that print as nothing but an address by type and by all that they hold, but for `n_jobs`.
     """
-    return _digest(tree, ())
+    return _digest(tree, {})
 
 
 def described(value: Any) -> str:
@@ -36,8 +36,8 @@ def described(value: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
-def _digest(tree: Any, around: tuple[int, ...]) -> str:
-    """As `digest`; `around` are the ids of the functions and objects that this tree was found in."""
+def _digest(tree: Any, known: dict[int, tuple[Any, str]]) -> str:
+    """As `digest`; `known` are functions and objects met so far with their digests, by their ids."""
     total = hashlib.sha256()
     try:
         leaves = jax.tree_util.tree_leaves_with_path(tree, is_leaf=_is_leaf)
@@ -51,11 +51,15 @@ def _digest(tree: Any, around: tuple[int, ...]) -> str:
             total.update(f" {leaf.dtype} {leaf.shape}".encode())
             total.update(np.ascontiguousarray(leaf).view(np.uint8).data)
         elif isinstance(leaf, (set, frozenset)):  # In an order that changes from process to process.
-            total.update(f" set {sorted(_digest(one, around) for one in leaf)}".encode())
-        elif id(leaf) in around:  # A function that calls itself closes over itself.
-            total.update(f" {around.index(id(leaf))} around it".encode())
+            total.update(f" set {sorted(_digest([one], known) for one in leaf)}".encode())
+        elif id(leaf) in known:
+            total.update(known[id(leaf)][1].encode())
         elif (parts := _parts(leaf)) is not None:
-            total.update(_digest(parts, (*around, id(leaf))).encode())
+            # Objects may refer to each other in circles: a function that calls itself closes over itself. The object is
+            # kept, for another one may get the id of one that is gone.
+            known[id(leaf)] = leaf, "itself"
+            known[id(leaf)] = leaf, _digest(parts, known)
+            total.update(known[id(leaf)][1].encode())
         else:
             total.update(described(leaf).encode())
     return total.hexdigest()

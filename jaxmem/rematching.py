@@ -7,6 +7,7 @@ any two sets do, and the more permutations, the surer that shows.
 References: Hemerik & Goeman (2018), Exact testing with random permutations, for why matchings have to be a group.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -14,23 +15,56 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Integer
 
+from jaxmem.batches import in_batches
 from jaxmem.fits import HostFit, PreparedFit
 
-__all__ = ["REMATCHED_LABELLINGS", "rematched_counts"]
+__all__ = ["rematched_counts"]
 
 # Copies are matched with other rows so many times, under so many labellings: the smallest p-value of that is 0.01.
 _REMATCHINGS = 99
-REMATCHED_LABELLINGS = 99
+_LABELLINGS = 99
 
 
 def rematched_counts(
-    fit: PreparedFit | HostFit, labels: Integer[Array, "size n"], key: Any
+    fits: Sequence[PreparedFit | HostFit],
+    draw: Callable[[int, int], Integer[Array, "size n"]],
+    B: int,
+    batch_size: int,
+    key: Any,
 ) -> dict[Any, Int[np.ndarray, " matchings"]]:
-    """How many labels of copies are recovered with their own sources, and with other rows in their place, by view.
+    """How many labels of copies are recovered with their own sources, and with other rows in their place.
 
     The rows stand in a random circle, and every source moves so many places further: any such step is a matching that
     leaves no copy where it was, and together they are a group, as an exact test needs.
+
+    Args:
+        fits: of all validations.
+        draw: told a first permutation and how many, draws their labels.
+        B: the last permutation.
+        batch_size: labellings at once; halved where memory does not hold as many.
+        key: of the circle and the steps.
+
+    Returns:
+        By validation, one count a matching, over all of its parts; that with the copies' own sources first.
     """
+    n_labellings = min(B, _LABELLINGS)
+    counts: dict[Any, np.ndarray] = {}
+
+    def launch(start: int, size: int) -> list[dict[Any, np.ndarray]]:
+        labels = draw(start, size)[: n_labellings + 1 - start]
+        return [_counts(fit, labels, key) for fit in fits]
+
+    def take(start: int, batch: list[dict[Any, np.ndarray]]) -> bool:
+        for of_fit in batch:
+            for (name, _), new in of_fit.items():
+                counts[name] = new + counts.get(name, 0)
+        return False
+
+    in_batches(launch, lambda _, batch: batch, take, first=1, total=n_labellings + 1, size=batch_size, progress=False)
+    return counts
+
+
+def _counts(fit: PreparedFit | HostFit, labels: Integer[Array, "size n"], key: Any) -> dict[Any, np.ndarray]:
     order_key, steps_key = jax.random.split(key)
     n = labels.shape[1]
     order = jax.random.permutation(order_key, n)

@@ -27,7 +27,7 @@ from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit,
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.permutations import Stream, plan, random_stream
-from jaxmem.rematching import REMATCHED_LABELLINGS, rematched_counts
+from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
@@ -284,15 +284,13 @@ class _Work(NamedTuple):
 
     def rematched(self, key: Key[Array, ""], batch_size: int) -> dict[Any, Int[np.ndarray, " matchings"]]:
         """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
-        counts: dict[Any, np.ndarray] = {}
-        n_labellings = min(self.B, REMATCHED_LABELLINGS)
-        for start in range(1, n_labellings + 1, batch_size):
-            some = _draw(self.stream, self.codes, start, batch_size, None)[: n_labellings + 1 - start]
-            for fit in self.fits:
-                assert isinstance(fit, (PreparedFit, HostFit))  # Stratified folds have no copies to match.
-                for (name, _), new in rematched_counts(fit, some, jax.random.fold_in(key, _THIRD)).items():
-                    counts[name] = new + counts.get(name, 0)
-        return counts
+        # Stratified folds have no copies to match.
+        fits = [fit for fit in self.fits if isinstance(fit, (PreparedFit, HostFit))]
+
+        def draw(start: int, size: int) -> Integer[Array, "size n"]:
+            return _draw(self.stream, self.codes, start, size, None)
+
+        return rematched_counts(fits, draw, self.B, batch_size, jax.random.fold_in(key, _THIRD))
 
 
 def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:

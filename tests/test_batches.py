@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import blobs
+from helpers import assert_same, blobs
 
 import jaxmem as jm
 from jaxmem.batches import in_batches
+from jaxmem.fits import PreparedFit
 
 
 def squares(start, size):
@@ -172,3 +173,18 @@ def test_a_test_in_halved_batches_is_the_same_test(tmp_path):
     np.testing.assert_array_equal(test.null_distribution, whole.null_distribution)
     np.testing.assert_array_equal(test.example_scores, whole.example_scores)
     assert test.pvalue == whole.pvalue
+
+
+def test_copies_are_matched_anew_in_halved_batches_where_memory_asks_for_it(monkeypatch):
+    X, y, X_val = blobs(30, 5, 3)
+    options = {"n_permutations": 29, "batch_size": 16, "progress": False}
+    whole = jm.memorization_test(jm.KNeighbors(1), X, y, jm.SharedStructure(X_val), **options)
+    predictions = PreparedFit.predictions
+
+    def greedy(self, labels):
+        return out_of_memory() if len(labels) > 8 else predictions(self, labels)
+
+    monkeypatch.setattr(PreparedFit, "predictions", greedy)
+    with pytest.warns(RuntimeWarning, match="Out of memory after 0 of 29 labellings: .* batches of 8"):
+        test = jm.memorization_test(jm.KNeighbors(1), X, y, jm.SharedStructure(X_val), **options)
+    assert_same(test, whole)

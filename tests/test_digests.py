@@ -113,6 +113,23 @@ def test_functions_and_objects_are_known_by_what_they_do_and_hold(one, same, oth
     assert digest([one]) == digest([same]) != digest([other])
 
 
+def test_objects_that_refer_to_each_other_have_digests():
+    def linked(value):
+        """Forty objects, each of which holds the next one twice: a trillion ways through them, and a circle."""
+        first = last = Plain(value)
+        for _ in range(40):
+            first = Plain([first, first])
+        last.first = first
+        return first
+
+    assert digest(linked(1)) == digest(linked(1)) != digest(linked(2))
+
+
+def test_whether_an_object_is_there_twice_or_has_an_equal_plays_no_part():
+    one = Plain(1)
+    assert digest([one, one]) == digest([one, Plain(1)]) != digest([one, Plain(2)])
+
+
 def test_the_number_of_processes_plays_no_part():
     def pipeline(n_jobs, n_neighbors):
         steps = make_pipeline(StandardScaler(), KNeighborsClassifier(n_neighbors, n_jobs=n_jobs))
