@@ -59,7 +59,8 @@ class NeighborOverlap:
             raise ValueError(f"n_neighbors is {k}, but {n} rows leave at most {n - 2} to choose: use fewer.")
         X = centred(X)
         distances = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, square_distances(X))
-        last = -jax.lax.top_k(-distances, k)[0][:, -1:]
+        # Not the last of the k by its place: XLA would sort all of them for it.
+        last = -jax.lax.top_k(-distances, k)[0].min(axis=1, keepdims=True)
         # A row that is as far as the k-th is no longer than its own row and that distance together.
         nearby = rounding((X**2).sum(axis=1, keepdims=True) + last)
         closer, tied = distances < last - nearby, jnp.abs(distances - last) <= nearby

@@ -9,6 +9,7 @@ Reference: Kriegeskorte, Mur & Bandettini (2008), who took one minus the correla
 
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -18,6 +19,9 @@ from jaxmem.similarity._rows import centred, inner, permuted_pairs, rounding, sq
 from jaxmem.similarity.base import Facts
 
 __all__ = ["RSA"]
+
+# Cells that ranks are counted in: 64 octaves, each halved so often.
+_OCTAVES, _HALVINGS = 64, 16
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,19 @@ def _ranks(values: Float[Array, "n n"], squares: Float[Array, " n"]) -> Float[Ar
     # Tied is what differs by no more than rounding: that of the two rows, or of a typical one, but not of one distant
     # row. Halfway between the pairs that are surely smaller and those that are perhaps not larger is the shared rank.
     squares = jnp.maximum(squares, jnp.median(squares))
-    values = jnp.where(jnp.eye(len(values), dtype=bool), -jnp.inf, values)
-    nearby, ordered = rounding(squares[:, None] + squares[None, :]), jnp.sort(values.ravel())
-    smaller = jnp.searchsorted(ordered, values - nearby, side="left")
-    not_larger = jnp.searchsorted(ordered, values + nearby, side="right")
+    nearby = rounding(squares[:, None] + squares[None, :])
+    off, largest = ~jnp.eye(len(values), dtype=bool), values.max()
+    counts = jnp.zeros(_OCTAVES * 2**_HALVINGS + 2, jnp.int32)
+    below = jnp.cumsum(counts.at[_cells(values, largest) + 1].add(off.astype(jnp.int32)))
+    smaller, not_larger = below[_cells(values - nearby, largest)], below[_cells(values + nearby, largest) + 1]
     return ((smaller + not_larger) / 2).astype(values.dtype)
+
+
+def _cells(values: Float[Array, "n n"], largest: Float[Array, ""]) -> Int[Array, "n n"]:
+    """The first bits of values relative to the largest: as cells of one relative width, in the order of the values."""
+    # Bits of positive floats order as the floats do, so that counting sorts them, however far one is from the others.
+    share = jnp.clip(values / jnp.where(largest > 0, largest, 1), 2.0**-_OCTAVES, 1).astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(share, jnp.int32)
+    mantissa = jnp.finfo(jnp.float32).nmant
+    first = (jnp.finfo(jnp.float32).maxexp - 1 - _OCTAVES) << mantissa  # The bits of 2^-64.
+    return (bits - first) >> (mantissa - _HALVINGS)

@@ -54,7 +54,8 @@ def similarity(name, X, Y):
 
 @all_measures
 def test_equals_the_published_formula(name, dtype):
-    tolerance = 1e-5 if dtype == np.float32 else 1e-12
+    # Ranks are counted in cells, of 2^-16 of an octave each.
+    tolerance = 1e-5 if dtype == np.float32 or name == "rsa-spearman" else 1e-12
     for seed in range(2):
         X, Y = pair(name, seed)
         expected = TEXTBOOK[name](given(name, X), given(name, Y))
@@ -289,7 +290,7 @@ def test_ranks_of_small_distances_survive_one_distant_row(dtype):
     Y[3] *= 3_000
     expected = stats.spearmanr(*(spatial.distance.pdist(Z) for Z in (X, Y))).statistic
     # The mean of the features is far from all rows but one, which costs single precision some digits.
-    tolerance = 3e-4 if dtype == np.float32 else 1e-12
+    tolerance = 3e-4 if dtype == np.float32 else 1e-5
     assert pair_similarity(X, Y, "rsa-spearman") == pytest.approx(expected, abs=tolerance)
 
 
