@@ -35,7 +35,7 @@ from jaxmem.inference import difference_of_pairs, of_pairs
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, fewest_rows, group_similarity_tests, similarities
 from jaxmem.studies.dissection import FACTS, GRADIENTS, shown_layer
-from jaxmem.studies.experiment import Data, Setting, Training
+from jaxmem.studies.experiment import Data, Network, Setting, Training
 from jaxmem.studies.networks import train_networks, widths_of_layers
 from jaxmem.studies.rows import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for
 from jaxmem.studies.store import Piece, Store
@@ -68,6 +68,7 @@ class Config(Setting):
     """
 
     data: Data = Data(n_train=1_000)
+    network: Network = Network(widths=(128, 128, 64))
     training: Training = Training(epochs=60, keep_epochs=(0, 5, 20, 60))
     seeds: int = 5
     measures: tuple[str, ...] = ("cka", "neighbors", "procrustes", "agreement", "kappa", "jensen-shannon", GRADIENTS)
