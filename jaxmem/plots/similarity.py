@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmem.plots.panels import COLORS, GREY, finish, grid
-from jaxmem.similarity import Measure, classical_scaling, square_distance
+from jaxmem.similarity import Facts, Measure, classical_scaling, square_distance
 from jaxmem.studies.dissection import FACTS, shown_layer
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def similarity_map(
     similarities: Float[np.ndarray, "N N"],
     groups: Sequence[str],
     *,
-    measure: str | Measure = "cka",
+    measure: str | Measure | Facts = "cka",
     axes: "Axes | None" = None,
     title: str = "",
 ) -> "Axes":
@@ -137,7 +137,7 @@ def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
         title = f"{measure}, {shown_layer(data, measure)}"
         title += "" if FACTS[measure].larger_is_similar else " (0: alike)"
         similarity_heatmap(matrix, groups, axes=cells[at], title=title)
-        similarity_map(matrix, groups, measure=measure, axes=places[at], title=measure)
+        similarity_map(matrix, groups, measure=FACTS[measure], axes=places[at], title=measure)
     for empty in [*cells.flat[len(measures) :], *places.flat[len(measures) :]]:
         empty.set_visible(False)
     epoch = int(data.epoch.values[-1])

@@ -8,19 +8,19 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmem.inputs import as_number
-from jaxmem.similarity.base import Measure
+from jaxmem.similarity.base import Facts, Measure
 from jaxmem.similarity.measures import measure_by_name
 
 __all__ = ["classical_scaling", "square_distance"]
 
 
-def square_distance(similarities: Float[np.ndarray, "N N"], measure: str | Measure) -> Float[np.ndarray, "N N"]:
-    """Squared distances between networks from similarities by some measure.
+def square_distance(similarities: Float[np.ndarray, "N N"], measure: str | Measure | Facts) -> Float[np.ndarray, "N N"]:
+    """Squared distances between networks from similarities by some measure, of which its facts are enough.
 
     Twice how far a similarity is from its largest value: where it is a cosine, as CKA, RSA and Procrustes are, these
     are squared distances between vectors. Divergences are squared distances as they are.
     """
-    facts = measure_by_name(measure).facts
+    facts = measure if isinstance(measure, Facts) else measure_by_name(measure).facts
     distances = 2 * (facts.high - similarities) if facts.larger_is_similar else similarities - facts.low
     distances = np.maximum(distances, 0)
     np.fill_diagonal(distances, 0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxmem as jm
+from jaxmem.plots import study_figures
 from jaxmem.studies import Data, Network, Training, dissect, dissection, run
 from jaxmem.studies.rows import draw_rows
 from jaxmem.studies.store import Store
@@ -14,7 +15,7 @@ SMALL = dissect.Config(
     data=Data(n_train=120),
     network=Network(widths=(16, 8)),
     training=Training(epochs=2, keep_epochs=(0, 2)),
-    measures=("cka", "jensen-shannon", "error-overlap"),
+    measures=("cka", "jensen-shannon", "error-overlap", "input-gradient"),
     shares=(0.5,),
     n_rows=60,
     seeds=3,
@@ -188,3 +189,13 @@ def test_one_way_to_learn_and_many_ways_to_memorize():
     assert abs(agreement.sel(rows="test", group="different random") - 0.1) < 0.05
     # Four networks a group: what is small beside their differences need not be shown.
     assert sum(claim.holds for claim in record.claims) >= len(record.claims) - 2, record.claims
+
+
+def test_every_measure_is_drawn_and_gradients_are_those_of_the_networks(data):
+    assert set(study_figures(data)) == {"heatmaps.png", "map.png", "similarity.png"}
+    gradients = data.similarity.sel(measure="input-gradient", layer="output")
+    assert gradients.sel(rows=["train", "test"]).notnull().all() and gradients.sel(rows="noise").isnull().all()
+    assert data.similarity.sel(measure="input-gradient", layer="layer1").isnull().all()
+    untrained = gradients.sel(rows="test", epoch=2).values[-3:, -3:]
+    np.testing.assert_allclose(np.diag(untrained), 1, rtol=1e-5)
+    assert abs(untrained[0, 1]) < 0.5 and not np.allclose(gradients.sel(rows="test"), gradients.sel(rows="train"))

@@ -32,7 +32,12 @@ _CHANGES = {
         "n_neighbors": 5,
         "n_probes": 2,
     },
-    "dissect": {"n_rows": 60, "measures": ("cka", "agreement", "error-overlap"), "shares": (), "seeds": 3},
+    "dissect": {
+        "n_rows": 60,
+        "measures": ("cka", "agreement", "error-overlap", "input-gradient"),
+        "shares": (),
+        "seeds": 3,
+    },
     "label-noise": {"random_shares": (0.0, 0.5), "training": Training(epochs=2, keep_epochs=(0, 1, 2))},
 }
 
