@@ -134,7 +134,8 @@ def test_what_a_study_varies_is_not_set_beside_it(name):
     for choice, instead in STUDIES[name].varies.items():
         part, option = choice.split(".")
         own = getattr(getattr(config, part), option)
-        other = {"inputs": "standard-noise", "widths": (5,), "augment": "shift:1"}.get(option, others[type(own)])
+        named = {"inputs": "standard-noise", "augment": "shift:1", "layers": ("layer1",), "widths": (5,)}
+        other = named.get(option, others[type(own)])
         asked = replace(config, **{part: replace(getattr(config, part), **{option: other})})
         with pytest.raises(ValueError, match=f"varies {option} itself.*see {instead}"):
             study.run(STUDIES[name], asked, progress=False)
