@@ -3,13 +3,13 @@
 What is random about them depends on the experiment's seed and the network's number, and on what it is for.
 """
 
-import hashlib
 from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from jaxmem import digests
 from jaxmem.data import class_noise, gaussian_noise_inputs, load, parse, random_labels, shuffled_pixels
 from jaxmem.data.arrays import stratified_split
 from jaxmem.studies.experiment import Data, Experiment, Setting
@@ -51,10 +51,7 @@ def _loaded(name: str, data_dir: str | None, seed: int) -> Any:
 @cache
 def _digest_of(name: str, data_dir: str | None, seed: int) -> str:
     dataset = _loaded(name, data_dir, seed)
-    found = hashlib.sha256()
-    for part in (dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test):
-        found.update(np.ascontiguousarray(part).tobytes())
-    return found.hexdigest()
+    return digests.digest([dataset.X_train, dataset.y_train, dataset.X_test, dataset.y_test])
 
 
 def digest(experiment: Setting) -> str:
