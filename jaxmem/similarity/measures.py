@@ -1,6 +1,6 @@
 """All measures by name, and what enters them, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -106,22 +106,23 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
     return taken
 
 
-def check_directions(measure: Measure, networks: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> None:
+def check_directions(measure: Measure, n: int, states: Iterable[Any], names: Sequence[str]) -> None:
     """Refuse canonical correlations of networks any two of which together have more directions than the rows allow.
 
     Args:
         measure: any; those without canonical correlations pass.
-        networks: two or more, as `as_networks` returns them.
-        names: how the caller knows them, for the message.
+        n: number of rows.
+        states: what `prepare` made of each network, or of several at a time, stacked.
+        names: how the caller knows the networks, for the message.
 
     Raises:
         ValueError: two networks whose ranks (for SVCCA: of what it keeps) add up to more than n - 1.
     """
     if not isinstance(measure, _CANONICAL):
         return
-    n, ranks = len(networks[0]), [int(measure.prepare(X).rank) for X in networks]
+    ranks = np.concatenate([np.atleast_1d(state.rank) for state in states]).astype(int)
     first, second = sorted(np.argsort(ranks, kind="stable")[-2:].tolist())
-    if n < (needed := fewest_rows(measure, ranks[first], ranks[second])):
+    if n < (needed := fewest_rows(measure, int(ranks[first]), int(ranks[second]))):
         raise ValueError(
             f"{names[first]} and {names[second]} have {ranks[first]} and {ranks[second]} linearly independent "
             f"directions, but centred, {n} rows have {n - 1}: {needed - n} of the canonical correlations of "
@@ -133,8 +134,9 @@ def _indicators(networks: Sequence[Any]) -> list[Float[Array, "n C"]]:
     """Indicators of the predicted classes, a column for every class that any of the networks predicts."""
     codes = [np.asarray(X) if np.ndim(X) == 1 else np.asarray(X).argmax(axis=1) for X in networks]
     occurring, places = np.unique(np.concatenate(codes), return_inverse=True)
+    classes = np.arange(len(occurring))
     return [
-        jnp.zeros((len(own), len(occurring))).at[np.arange(len(own)), own].set(1)
+        jnp.asarray(own[:, None] == classes[None, :], float)
         for own in np.split(places, np.cumsum([len(one) for one in codes])[:-1])
     ]
 
