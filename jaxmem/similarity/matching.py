@@ -55,9 +55,9 @@ def similarity_test(
     n_permutations = as_number(n_permutations, "n_permutations")
     arrays = as_networks(measure, (X, Y), ("X", "Y"))
     n, alternative = len(arrays[0]), _more_alike(measure)
-    a, b = prepared(measure, arrays, ("X", "Y"))
+    states = prepared(measure, arrays, ("X", "Y"))
     planned = plan(key, np.arange(n), n_permutations=n_permutations)
-    scores = _scores(measure, a, b, planned.stream, planned.n_permutations)
+    scores = _scores(measure, states, planned.stream, planned.n_permutations)
     scaled = _scaled(scores)
     return SimilarityTest(
         measure=repr(measure),
@@ -109,7 +109,7 @@ def similarity_tests(
     alternative = _more_alike(measure)
     planned = plan(key, np.arange(len(arrays[0])), n_permutations=n_permutations)
     check_reachable(correction, len(pairs), planned.n_permutations, alternative, alpha)
-    scores = np.stack([_scores(measure, *states(at), planned.stream, planned.n_permutations) for at in firsts])
+    scores = np.stack([_scores(measure, states(at), planned.stream, planned.n_permutations) for at in firsts])
     separate, adjusted = family_pvalues(_scaled(scores), alternative, correction, rounding=_ROUNDING)
     return SimilarityTests(
         names=np.array(list(pairs), str),
@@ -135,9 +135,11 @@ def _scaled(scores: Float[np.ndarray, "*tests labellings"]) -> Float[np.ndarray,
     return scores / np.where(largest > 0, largest, 1)
 
 
-def _scores(measure: Measure, a: Any, b: Any, stream: Stream, n_permutations: int) -> Float[np.ndarray, " labellings"]:
-    """The similarity under the permutations 0 .. B."""
-    return np.asarray(_under(measure, a, b, stream, jnp.arange(n_permutations + 1)), float)
+def _scores(
+    measure: Measure, states: list[Any], stream: Stream, n_permutations: int
+) -> Float[np.ndarray, " labellings"]:
+    """The similarity of two networks under the permutations 0 .. B."""
+    return np.asarray(_under(measure, *states, stream, jnp.arange(n_permutations + 1)), float)
 
 
 @partial(jax.jit, static_argnums=0)
