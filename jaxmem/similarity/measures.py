@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmem.inputs import as_features, one_of
-from jaxmem.similarity.base import Measure
+from jaxmem.similarity.base import Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
 from jaxmem.similarity.functions import Agreement, ErrorOverlap, JensenShannon, Kappa
@@ -17,7 +17,7 @@ from jaxmem.similarity.predictivity import LinearPredictivity
 from jaxmem.similarity.procrustes import Procrustes
 from jaxmem.similarity.rsa import RSA
 
-__all__ = ["MEASURES", "as_networks", "check_directions", "fewest_rows", "measure_by_name"]
+__all__ = ["GRADIENT_FACTS", "MEASURES", "as_networks", "check_directions", "fewest_rows", "measure_by_name"]
 
 MEASURES: Mapping[str, Measure] = {
     "cka": CKA(),
@@ -36,6 +36,12 @@ MEASURES: Mapping[str, Measure] = {
     "kappa": Kappa(),
     "jensen-shannon": JensenShannon(),
     "error-overlap": ErrorOverlap(),
+}
+# Of gradients, by the function of `jaxmem.nets` that computes them from networks: no `Measure`, but read as one. The
+# changes are of a network's gradients: all of them times a positive number; an orthogonal map of them.
+GRADIENT_FACTS: Mapping[str, Facts] = {
+    "gradient_cosines": Facts("gradients", -1.0, 1.0, True, ("scaling",), False, "Gu & Tresp (2019)"),
+    "gradient_coherence": Facts("gradients", -1.0, 1.0, True, ("scaling", "rotation"), False, "Fort et al. (2019)"),
 }
 _FEWEST_ROWS = 4  # With three, the unbiased estimate of HSIC is zero over zero.
 _CANONICAL = (CCA, PWCCA, SVCCA)
