@@ -10,9 +10,15 @@ from jaxmem.similarity import MEASURES, pair_similarity
 
 # Variants of one formula, which share their code with another, by night.
 VARIANTS = ("cka-biased", "rbf-cka-biased", "rbf-cka", "rsa-spearman", "cca", "svcca", "predictivity", "agreement")
-every_measure = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.nightly if name in VARIANTS else ()) for name in MEASURES]
-)
+
+
+def each(names):
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=pytest.mark.nightly if name in VARIANTS else ()) for name in names]
+    )
+
+
+every_measure = each(MEASURES)
 few = settings(max_examples=8, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
 N, LIVE, DEAD = 14, 3, 2  # One shape for all: every measure is compiled once.
@@ -85,7 +91,7 @@ def test_what_it_is_invariant_to_changes_nothing(name, pair, seed):
         assert similarity(name, CHANGES[change](X, rng), Y) == pytest.approx(before, abs=1e-7), change
 
 
-@pytest.mark.parametrize("name", [name for name in MEASURES if MEASURES[name].facts.takes == "features"])
+@each(name for name in MEASURES if MEASURES[name].facts.takes == "features")
 @settings(few, max_examples=3)
 @given(seed=seeds, constant=st.floats(-1e3, 1e3, width=32))
 def test_what_fills_the_rows_is_refused_and_what_does_not_vary_is_like_nothing(name, seed, constant):
