@@ -243,15 +243,15 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
             f"{found:.3f}",
         )
     ]
-    correlations = data.influence_correlation.values
-    pvalue = float((np.abs(correlations) >= abs(correlations[0])).mean())
-    share, *by_chance = data.share_decided.values
+    correlation, *_ = correlations = data.influence_correlation.values.tolist()
+    pvalue = float((np.abs(correlations) >= abs(correlation)).mean())
+    share, *by_chance = data.share_decided.values.tolist()
     claims += [
         Claim(
             "rows that are memorized have influence on test rows (rank correlation; p-value by exchanging networks)",
-            correlations[0] > 0 and pvalue <= 0.05,
-            f"{correlations[0]:.3f}",
-            correlations[0] < 0 and pvalue <= 0.05,
+            correlation > 0 and pvalue <= 0.05,
+            f"{correlation:.3f}",
+            correlation < 0 and pvalue <= 0.05,
             pvalue,
         ),
         Claim(
