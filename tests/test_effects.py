@@ -162,6 +162,7 @@ def test_what_two_tests_share_cancels_in_their_difference():
     assert first.estimate("memorization").standard_error > 20 * (compared.high - compared.low) / 4
     swapped = jm.compare_memorization(second, first)
     assert swapped.value == -compared.value and swapped.pvalue == compared.pvalue
+    assert f"{compared:.3f}" == f"{compared.value:.3f} [{compared.low:.3f}, {compared.high:.3f}]"
 
 
 def test_equal_tests_do_not_differ():
