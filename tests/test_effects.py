@@ -43,6 +43,7 @@ def test_estimates_are_the_indices_with_an_interval():
         "null": test.null_distribution.mean(),
         "selectivity": test.statistic - test.null_distribution.mean(),
     }.items():
+        assert quantity == "null" or getattr(test, quantity) == pytest.approx(value)
         estimate = test.estimate(quantity)
         assert estimate.value == pytest.approx(value)
         assert estimate.low < value < estimate.high
