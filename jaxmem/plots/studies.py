@@ -1,14 +1,16 @@
 """Figures of studies, from their labelled numbers alone (`Record.data`, or a results file opened with xarray)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxmem.plots.bridge import bridge_figure
-from jaxmem.plots.panels import COLORS, GREY, finish, grid, line
+from jaxmem.plots.panels import COLORS, GREY, finish, grid, line, undefined
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
-from jaxmem.plots.similarity import dissection_figures
+from jaxmem.plots.similarity import heatmaps_figure, maps_figure, similarity_over_epochs
+from jaxmem.studies import STUDIES, Record
 from jaxmem.studies.summary import over_seeds, shown
 
 if TYPE_CHECKING:
@@ -29,26 +31,12 @@ __all__ = [
 _OBSERVED, _NULL, _TEST, _LEARNING, _CHANCE = (*COLORS[:4], GREY)
 
 
-def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
-    """The figures of a study by file name."""
-    if "follows_stamp" in data:
-        return {"learning-order.png": learning_order_figure(data), "conflicts.png": conflicts_figure(data)}
-    if "correlation_with_memorization" in data:
-        return {"scores.png": scores_figure(data)}
-    if "similarity" in data:
-        return dissection_figures(data)
-    figures = {"indices.png": indices_figure(data)}
-    if data.attrs["axis"] == "epoch":
-        figures = {"epochs.png": epochs_figure(data), **figures}
-    if data.wrong_labels_as_given.notnull().any() and data.sizes["epoch"] > 2:
-        figures["wrong-labels.png"] = label_noise_figure(data)
-    if "retrained_null" in data:
-        figures["retraining.png"] = retraining_figure(data)
-    if "stopped_test_accuracy" in data:
-        figures["stopping.png"] = stopping_figure(data)
-    if "dissimilarity" in data:
-        figures["bridge.png"] = bridge_figure(data)
-    return figures
+def study_figures(record: Record) -> "dict[str, Figure]":
+    """The figures of a study by file name, those that `Study.figures` names; of what its rows do not have, none."""
+    names = list(STUDIES[record.study].figures)
+    if "wrong-labels" in names and not _has_wrong_labels(record.data):
+        names.remove("wrong-labels")
+    return {f"{name}.png": _FIGURES[name](record.data) for name in names}
 
 
 def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str | None = None) -> "Figure":
@@ -186,10 +174,8 @@ def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
         moved = places if ordered else places + 0.12 * (number - (len(series) - 1) / 2)
         style = marker + ("" if not ordered else "-" if filled else ":")
         found = over_seeds(values)
-        line(panel, moved, found, style, color, label, markerfacecolor=color if filled else "white")
-        # A learning index is undefined where the null is perfect: a gap would look like a slip.
-        for place in np.asarray(moved, float)[np.isnan(found["mean"].values.ravel())]:
-            panel.text(place, 0.5, "undefined", color=color, rotation=90, ha="center", va="center", fontsize=7)
+        line(panel, moved, found, style, color, label, markerfacecolor=color if filled else panel.get_facecolor())
+        undefined(panel, np.asarray(moved)[np.isnan(found["mean"].values.ravel())], color)
     long = max(map(len, ticks)) > 4
     panel.set_xticks(places, ticks, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
 
@@ -212,3 +198,24 @@ def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
     raw_null = raw.paired_null.mean(over).item()
     panel.axhline(raw_null, color=_NULL, lw=0.8, ls=(0, (1, 2)), label="paired null of raw inputs")
     panel.set_xticks(places, [str(epoch) for epoch in own.epoch.values])
+
+
+def _has_wrong_labels(data: "xarray.Dataset") -> bool:
+    """Whether there are rows with wrong labels, and epochs enough to follow them."""
+    return bool(data.wrong_labels_as_given.notnull().any()) and data.sizes["epoch"] > 2
+
+
+_FIGURES: "dict[str, Callable[[xarray.Dataset], Figure]]" = {
+    "bridge": bridge_figure,
+    "conflicts": conflicts_figure,
+    "epochs": epochs_figure,
+    "heatmaps": heatmaps_figure,
+    "indices": indices_figure,
+    "learning-order": learning_order_figure,
+    "map": maps_figure,
+    "retraining": retraining_figure,
+    "scores": scores_figure,
+    "similarity": similarity_over_epochs,
+    "stopping": stopping_figure,
+    "wrong-labels": label_noise_figure,
+}

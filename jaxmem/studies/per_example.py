@@ -241,4 +241,5 @@ STUDY = Study(
     _measure,
     "score",
     _claims,
+    figures=("scores",),
 )
