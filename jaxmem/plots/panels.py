@@ -1,6 +1,6 @@
 """What the figures are built from: a grid of panels, lines of means with intervals, one legend below."""
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ __all__ = [
     "finish",
     "grid",
     "legend_above",
+    "legend_below",
     "line",
     "numbered",
     "undefined",
@@ -40,7 +41,7 @@ class Display:
     ax_: "Axes"
     figure_: "Figure"
 
-    def _on(self, ax: "Axes") -> Self:
+    def _on(self, ax: "Axes") -> Any:
         self.ax_, self.figure_ = ax, ax.figure  # pyright: ignore[reportAttributeAccessIssue]
         return self
 
@@ -59,7 +60,7 @@ def grid(n_rows: int, n_columns: int, *, wide: bool = False, sharex: bool = True
 
 
 def axes_for(ax: "Axes | None", width: float = 5.2, height: float = 3.6) -> "Axes":
-    """The axes to draw on: those given, or those of a new figure that a notebook shows, as scikit-learn's displays do."""
+    """The axes to draw on: those given, or those of a new figure that a notebook shows, as with scikit-learn."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -71,6 +72,12 @@ def legend_above(ax: "Axes", n_columns: int = 1) -> None:
     """Put a legend above the axes, where it hides nothing."""
     options: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
     ax.legend(ncols=n_columns, frameon=False, fontsize=9, handlelength=1.6, **options)
+
+
+def legend_below(panel: "Axes", n_columns: int) -> None:
+    """Put a legend below a panel and the name of its axis, where it hides nothing."""
+    options: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2), "borderaxespad": 0}
+    panel.legend(ncols=n_columns, frameon=False, fontsize=9, handlelength=1.6, columnspacing=1.2, **options)
 
 
 def finish(figure: "Figure", panel: "Axes", title: str) -> "Figure":
@@ -97,11 +104,12 @@ def numbered(ax: "Axes", image: Any, form: str, fontsize: float = 8) -> None:
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-            ax.text(*place[::-1], form.format(value), ha="center", va="center", fontsize=fontsize, color=color)
+            row, column = place
+            ax.text(column, row, form.format(value), ha="center", va="center", fontsize=fontsize, color=color)
 
 
 def undefined(ax: "Axes", places: Any, color: str) -> None:
-    """Say where a quantity is undefined, as a learning index is where the null is perfect: a gap would look like a slip."""
+    """Say where a quantity is undefined, as learning is where the null is perfect: a gap would look like a slip."""
     for place in np.asarray(places, float):
         options: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center", "fontsize": 7}
         ax.text(place, 0.5, "undefined", color=color, transform=ax.get_xaxis_transform(), **options)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmem.inputs import one_of
-from jaxmem.plots.panels import COLORS, GREY, MARKERS, Display, axes_for, finish, grid
+from jaxmem.plots.panels import COLORS, GREY, MARKERS, Display, axes_for, finish, grid, legend_below
 from jaxmem.results import GroupSimilarityTest
 from jaxmem.similarity import Facts, Measure, classical_scaling, square_distance
 from jaxmem.studies.dissection import FACTS, shown_layer
@@ -107,7 +107,7 @@ class SimilarityDisplay(Display):
         if one_of(kind, ("heatmap", "map"), "kind") == "heatmap":
             return self._on(similarity_heatmap(self.similarities, self.groups, axes=ax, title=title))
         ax = similarity_map(self.similarities, self.groups, measure=self.measure, axes=ax, title=title)
-        ax.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=3)
+        legend_below(ax, n_columns=3)
         return self._on(ax)
 
 

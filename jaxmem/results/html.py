@@ -36,14 +36,17 @@ def facts(title: str, rows: Sequence[tuple[str, str]], picture: str = "") -> str
     return _block(title, f'<div style="display:flex;align-items:center;gap:1em">{table}{picture}</div>')
 
 
-def listing(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Sequence[bool]) -> str:
-    """A title and a table of several tests, a line each; marked ones in bold.
+def listing(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], rejected: Sequence[bool], alpha: float
+) -> str:
+    """A title and a table of several tests, a line each.
 
     Args:
         title: plain text, as all others.
         columns: their names; the first column is that of names, all others of numbers.
         rows: the cells, line by line.
-        marked: whether a line is to stand out.
+        rejected: which hypotheses fall; they stand out.
+        alpha: at which level.
     """
 
     def line(cells: Sequence[str], tag: str, weight: str) -> str:
@@ -52,12 +55,13 @@ def listing(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], m
         inner = "".join(f'<{tag} style="{s}">{escape(cell)}</{tag}>' for s, cell in zip(styles, cells, strict=True))
         return f"<tr>{inner}</tr>"
 
-    shown = list(zip(rows, marked, strict=True))[:_MOST_ROWS]
+    shown = list(zip(rows, rejected, strict=True))[:_MOST_ROWS]
     body = "".join(line(cells, "td", "bold" if bold else "normal") for cells, bold in shown)
     head = f'<thead style="border-bottom:1px solid currentColor">{line(columns, "th", "normal")}</thead>'
     table = f'<table style="border-collapse:collapse;margin:0">{head}<tbody>{body}</tbody></table>'
     rest = len(rows) - len(shown)
-    return _block(title, table + (f"<div>and {rest} more: see to_dataframe()</div>" if rest else ""))
+    below = f"Bold: rejected at level {alpha:g}." + (f" {rest} more are in to_dataframe()." if rest else "")
+    return _block(title, f'{table}<div style="opacity:0.7">{below}</div>')
 
 
 def histogram(null: Float[np.ndarray, " B"], statistic: float, n_bins: int = 24) -> str:

@@ -296,7 +296,9 @@ class PermutationTests(Result):
             for name, statistic, mean, p, adjusted in zip(*columns, strict=True)
         ]
         title = f"PermutationTests: {self.classifier}, {self.metric}, {self.correction}, {drawn}"
-        return listing(title, ("test", "statistic", "null", "p-value", "adjusted"), rows, self.rejected.tolist())
+        return listing(
+            title, ("test", "statistic", "null", "p-value", "adjusted"), rows, self.rejected.tolist(), self.alpha
+        )
 
     def __repr__(self) -> str:
         """One line per test."""

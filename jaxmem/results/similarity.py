@@ -214,7 +214,7 @@ class SimilarityTests(Saved):
         ]
         names = ("test", "statistic", "beyond the null's mean", "p-value", "adjusted")
         title = f"SimilarityTests: {self.what}, {self.correction}, {drawn}"
-        return listing(title, names, rows, self.rejected.tolist())
+        return listing(title, names, rows, self.rejected.tolist(), self.alpha)
 
     def __repr__(self) -> str:
         """One line per test."""

@@ -136,7 +136,7 @@ def _fast(
     known = twin.scorings if len(classes) == 2 else twin.of_more_classes
     if not (isinstance(scoring, str) and scoring in known):
         raise NoTwin(f"scoring is {asked['scoring']!r}, not one of {', '.join(map(repr, sorted(known)))}")
-    drawn = check_random_state(random_state)
+    n_permutations, drawn = int(n_permutations), check_random_state(random_state)
     # What scikit-learn refuses, it refuses here, in its own words.
     score, (permuted,), _ = refitted(estimator, X, y, n_permutations=1, random_state=copy.deepcopy(drawn), **asked)
     before = drawn.get_state()
@@ -152,9 +152,9 @@ def _fast(
                 Labels(jnp.asarray(table[0]), classes),
                 {"cv": design},
                 metric=METRICS[scoring],
-                n_permutations=int(n_permutations),
+                n_permutations=n_permutations,
                 key=jax.random.key(0),  # Draws nothing: scikit-learn has drawn.
-                planned=Plan(_Table(jnp.asarray(table)), int(n_permutations), exact=False),
+                planned=Plan(_Table(jnp.asarray(table)), n_permutations, exact=False),
                 progress=progress,
             )
         scores = scored.views["cv"].paired
@@ -195,6 +195,8 @@ def _design(cv: Any, X: Any, codes: Any, groups: Any) -> Design:
     Raises:
         NoTwin: it does not.
     """
+    if isinstance(cv, list):
+        return _Folds(cv)
     cv = model_selection.check_cv(cv, codes, classifier=True)
     if type(cv) is model_selection.StratifiedKFold and not cv.shuffle:
         return KFold(cv.n_splits, shuffle=False, stratified=True)

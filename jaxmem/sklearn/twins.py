@@ -66,14 +66,14 @@ def twin_of(estimator: Any) -> Twin:
     return _TWINS[type(estimator)](estimator)
 
 
-def _ridge(estimator: RidgeClassifier) -> Twin:
+def _ridge(estimator: Any) -> Twin:
     # The direct solvers agree; `max_iter`, `tol` and `random_state` are the others'.
     _as_by_default(estimator, but={"alpha", "solver", "copy_X", "max_iter", "tol", "random_state"})
     _one_of(estimator, solver=("auto", "svd", "cholesky"))
     return Twin(Ridge(alpha=estimator.alpha), _RANKINGS, _RANKINGS - {"roc_auc"})
 
 
-def _lda(estimator: LinearDiscriminantAnalysis) -> Twin:
+def _lda(estimator: Any) -> Twin:
     # Both are of `transform` alone: `n_components` and `store_covariance`.
     _as_by_default(estimator, but={"solver", "shrinkage", "n_components", "store_covariance"})
     if estimator.shrinkage == "auto":
@@ -82,7 +82,7 @@ def _lda(estimator: LinearDiscriminantAnalysis) -> Twin:
     return Twin(LDA(shrinkage=estimator.shrinkage), scorings | _RANKINGS, scorings)
 
 
-def _neighbors(estimator: KNeighborsClassifier) -> Twin:
+def _neighbors(estimator: Any) -> Twin:
     # Neither how neighbours are searched nor by how many jobs changes which they are.
     _as_by_default(estimator, but={"n_neighbors", "weights", "metric", "algorithm", "leaf_size", "n_jobs"})
     _one_of(estimator, weights=("uniform", "distance"), metric=("minkowski", "euclidean", "cosine"))
@@ -93,13 +93,13 @@ def _neighbors(estimator: KNeighborsClassifier) -> Twin:
     return Twin(KNeighbors(estimator.n_neighbors, metric, estimator.weights), scorings, scorings - {"roc_auc"})
 
 
-def _naive_bayes(estimator: ScikitGaussianNB) -> Twin:
+def _naive_bayes(estimator: Any) -> Twin:
     _as_by_default(estimator, but={"var_smoothing"})
     scorings = _PREDICTIONS | _PROBABILITIES
     return Twin(GaussianNB(var_smoothing=estimator.var_smoothing), scorings, scorings)
 
 
-def _centroid(estimator: ScikitNearestCentroid) -> Twin:
+def _centroid(estimator: Any) -> Twin:
     _as_by_default(estimator, but=set())
     return Twin(NearestCentroid(), _PREDICTIONS, _PREDICTIONS)
 
