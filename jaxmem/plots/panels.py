@@ -97,15 +97,14 @@ def line(panel: "Axes", places: Any, found: "xarray.Dataset", style: str, color:
     panel.errorbar(places, mean, errors if errors.any() else None, fmt=style, label=label, **options)
 
 
-def numbered(ax: "Axes", image: Any, form: str, fontsize: float = 8) -> None:
+def numbered(ax: "Axes", image: Any, form: str, fontsize: int = 8) -> None:
     """Write the numbers of an image into its cells, dark on light colours and light on dark ones."""
     values = np.ma.filled(np.ma.asarray(image.get_array(), float), np.nan)
     for place, value in np.ndenumerate(values):
         if np.isfinite(value):
             red, green, blue, _ = image.cmap(image.norm(value))
             color = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
-            row, column = place
-            ax.text(column, row, form.format(value), ha="center", va="center", fontsize=fontsize, color=color)
+            ax.text(place[1], place[0], form.format(value), ha="center", va="center", fontsize=fontsize, color=color)
 
 
 def undefined(ax: "Axes", places: Any, color: str) -> None:

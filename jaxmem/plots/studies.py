@@ -30,6 +30,9 @@ __all__ = [
 # Told apart by colour-blind readers and in grey.
 _OBSERVED, _NULL, _TEST, _LEARNING, _CHANCE = (*COLORS[:4], GREY)
 
+# So many names have room for five points each in a panel of the usual width.
+_PLACES = 6
+
 
 def study_figures(record: Record) -> "dict[str, Figure]":
     """The figures of a study by file name, those that `Study.figures` names; of what its rows do not have, none."""
@@ -85,6 +88,9 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
     figure, panels = grid(
         len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis not in ("perturbation", "layer")
     )
+    n_places = part.sizes[axis]
+    if axis in ("model", "classifier") and n_places > _PLACES:
+        figure.set_figwidth(figure.get_figwidth() * min(2, n_places / _PLACES))
     for group, (group_name, of_group) in enumerate(groups):
         for row, (name, which) in enumerate(rows):
             for column, (title, chosen) in enumerate(columns):

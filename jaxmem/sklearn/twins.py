@@ -4,12 +4,13 @@ An estimator has a twin if its class is exactly one of these (a subclass may do 
 that its predictions are a function of the labels that the twin computes, too. Of scorings those are taken whose numbers
 agree; a ranking by probabilities, say, is not, where scikit-learn's round to one and jaxmem's do not.
 
-`LogisticRegression` is missing on purpose: scikit-learn stops its solver at a gradient that still moves predictions of
-some rows, and no other solver stops at the same point.
+`LogisticRegression` is missing on purpose: scikit-learn stops its solver early, and no other solver stops at the same
+point. Of 40 permutations of Gaussian features (n = 200, d = 10, three classes) two score otherwise if scikit-learn
+itself goes on to `tol=1e-10`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -60,6 +61,8 @@ def twin_of(estimator: Any) -> Twin:
         scaler, last = (step for _, step in estimator.steps)
         _as_by_default(scaler, but={"copy"})
         twin = twin_of(last)
+        if isinstance(twin.classifier, Ridge):
+            return twin._replace(classifier=replace(twin.classifier, standardize=True))
         return twin._replace(classifier=Standardized(twin.classifier))
     if type(estimator) not in _TWINS:
         raise NoTwin(f"{type(estimator).__name__} has no twin in jaxmem")
@@ -138,7 +141,9 @@ class Standardized:
     classifier: Any
 
     def __getattr__(self, name: str) -> Any:
-        """What the classifier's scores mean, and how to make probabilities of them."""
+        """What the classifier's scores mean, and how to make probabilities of them; nothing else of it."""
+        if name not in ("gives", "probabilities"):
+            raise AttributeError(name)
         return getattr(object.__getattribute__(self, "classifier"), name)
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> Any:
