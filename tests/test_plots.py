@@ -11,6 +11,7 @@ from jaxmem.plots import (
     epochs_figure,
     indices_figure,
     label_noise_figure,
+    layer_maps_figure,
     learning_order_figure,
     retraining_figure,
     scores_figure,
@@ -64,6 +65,20 @@ def test_epochs_have_one_panel_per_perturbation_and_classifier(tmp_path):
     np.testing.assert_allclose(means(panel)["observed"], own.observed.mean("seed"))
     lines = {line.get_label(): line.get_ydata() for line in panel.get_lines()}
     np.testing.assert_allclose(lines["paired null (memorization)"], own.paired_null.mean(["seed", "permutation"]))
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_maps_have_a_cell_per_layer_and_epoch(tmp_path):
+    data = numbers("layer")
+    data["memorization"].loc[{"model": "b", "layer": "layer1"}] = np.nan
+    figure = layer_maps_figure(data)
+    panels = [panel for panel in figure.axes if panel.images]
+    assert [panel.get_title() for panel in panels] == ["a, ridge", "b, ridge", "a, knn", "b, knn"]
+    expected = (
+        data.memorization.sel(model="a", classifier="knn").mean(["seed", "perturbation"]).transpose("layer", "epoch")
+    )
+    np.testing.assert_allclose(panels[2].images[0].get_array(), expected)
+    assert [tick.get_text() for tick in panels[1].get_yticklabels()] == ["input"]
     figure.savefig(tmp_path / "figure.png")
 
 
@@ -145,7 +160,7 @@ def figures_of(study, data):
 def test_studies_name_their_figures():
     data = numbers()
     assert list(figures_of("epochs", data)) == ["epochs.png", "indices.png", "wrong-labels.png"]
-    assert list(figures_of("layers", numbers("layer"))) == ["indices.png", "wrong-labels.png"]
+    assert list(figures_of("layers", numbers("layer"))) == ["indices.png", "layer-maps.png", "wrong-labels.png"]
     right = data.assign(wrong_labels_as_given=data.wrong_labels_as_given * np.nan)
     assert list(figures_of("epochs", right)) == ["epochs.png", "indices.png"]
     assert list(figures_of("capacity", data.isel(epoch=[0, 2]))) == ["indices.png"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxmem.plots.bridge import bridge_figure
+from jaxmem.plots.indices import MemorizationMapDisplay
 from jaxmem.plots.panels import COLORS, GREY, finish, grid, line, undefined
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
@@ -22,6 +23,7 @@ __all__ = [
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
+    "layer_maps_figure",
     "retraining_figure",
     "stopping_figure",
     "study_figures",
@@ -104,6 +106,24 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
                 if group * len(rows) + row == len(panels) - 1:
                     panel.set_xlabel({"perturbation": "strength"}.get(axis, axis))
     return finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def layer_maps_figure(data: "xarray.Dataset") -> "Figure":
+    """Memorization index in every layer at every epoch, means over seeds and perturbations.
+
+    A row of panels per classifier, a column per model, each on a scale of its own.
+    """
+    figure, panels = grid(data.sizes["classifier"], data.sizes["model"], wide=True, sharex=False, shares=False)
+    for row, classifier in enumerate(data.classifier.values):
+        for column, model in enumerate(data.model.values):
+            own = data.memorization.sel(classifier=classifier, model=model).mean(["seed", "perturbation"])
+            own = own.dropna("layer", how="all").transpose("layer", "epoch")
+            places = own.layer.values.tolist(), own.epoch.values.tolist()
+            panel = MemorizationMapDisplay(*places, own.values, "memorization").plot(panels[row, column]).ax_
+            panel.grid(False)
+            panel.set_title(f"{model}, {classifier}", fontsize=10)
+    figure.suptitle("Memorization in every layer at every epoch", fontsize=12)
+    return figure
 
 
 def label_noise_figure(data: "xarray.Dataset") -> "Figure":
@@ -217,6 +237,7 @@ _FIGURES: "dict[str, Callable[[xarray.Dataset], Figure]]" = {
     "epochs": epochs_figure,
     "heatmaps": heatmaps_figure,
     "indices": indices_figure,
+    "layer-maps": layer_maps_figure,
     "learning-order": learning_order_figure,
     "map": maps_figure,
     "retraining": retraining_figure,
