@@ -219,6 +219,7 @@ STUDY = Study(
     _measure,
     "model",
     _claims,
+    figures=("indices", "wrong-labels", "bridge"),
     varies={
         "data.inputs": "the study noise-inputs",
         "tests.layers": "the study dissect",
