@@ -291,4 +291,5 @@ STUDY = Study(
     _measure,
     "score",
     _claims,
+    figures=("scores",),
 )

@@ -23,8 +23,13 @@ SMALL = dissect.Config(
 
 
 @pytest.fixture(scope="module")
-def data():
-    return run(dissect.STUDY, SMALL, progress=False).data
+def record():
+    return run(dissect.STUDY, SMALL, progress=False)
+
+
+@pytest.fixture(scope="module")
+def data(record):
+    return record.data
 
 
 def test_groups_are_trained_on_what_their_names_say():
@@ -183,8 +188,8 @@ def test_one_way_to_learn_and_many_ways_to_memorize():
     )
 
 
-def test_every_measure_is_drawn_and_gradients_are_those_of_the_networks(data):
-    assert set(study_figures(data)) == {"heatmaps.png", "map.png", "similarity.png"}
+def test_every_measure_is_drawn_and_gradients_are_those_of_the_networks(record, data):
+    assert set(study_figures(record)) == {"heatmaps.png", "map.png", "similarity.png"}
     gradients = data.similarity.sel(measure="input-gradient", layer="output")
     assert gradients.sel(rows=["train", "test"]).notnull().all() and gradients.sel(rows="noise").isnull().all()
     assert data.similarity.sel(measure="input-gradient", layer="layer1").isnull().all()
