@@ -99,6 +99,11 @@ class MemorizationTest(Result):
         null = float(self.null_distribution.mean())
         return learning_index(self.statistic, null) if null < 1 else float("nan")
 
+    @property
+    def selectivity(self) -> float:
+        """The score minus the paired null's mean: the mean control task of Hewitt & Liang (2019)."""
+        return self.statistic - float(self.null_distribution.mean())
+
     def estimate(self, quantity: str, confidence_level: float = 0.95) -> Estimate:
         """A number with the interval that the random permutations leave it, for these very features and copies.
 
