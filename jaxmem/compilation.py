@@ -16,6 +16,13 @@ def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
 
     Returns:
         The folder.
+
+    Example:
+        >>> import tempfile
+        >>> import jaxmem as jm
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     jm.enable_compilation_cache(folder).name == folder.rpartition("/")[2]
+        True
     """
     default = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxmem/compiled"
     folder = Path(folder or default).expanduser()

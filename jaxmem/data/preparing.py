@@ -56,6 +56,13 @@ def prepare(
     Raises:
         ValueError: for an unknown name, a server that does not answer within seconds, files that `manual_dir` lacks,
             or a wrong checksum. Nothing is left behind then.
+
+    Example:
+        >>> from jaxmem.data import PREPARABLE, load, prepare
+        >>> "mnist" in PREPARABLE
+        True
+        >>> where = prepare("mnist")  # doctest: +SKIP
+        >>> mnist = load("mnist")  # doctest: +SKIP
     """
     if name not in (DIGITS, *PREPARABLE):
         raise ValueError(f"{name!r} cannot be prepared without TensorFlow; expected {DIGITS}, {', '.join(PREPARABLE)}.")

@@ -62,6 +62,17 @@ def load(
     Raises:
         ValueError: for a data set that is not prepared, not ArrayRecord, not image classification, has no
             test split or images of several sizes; for files that are missing or malformed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from jaxmem.data import load
+        >>> rng = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/mine.npz", X=rng.random((50, 8, 8, 1)), y=np.repeat([0, 1], 25))
+        ...     mine = load(f"{folder}/mine.npz")
+        >>> mine.X_train.shape, mine.X_test.shape
+        ((40, 8, 8, 1), (10, 8, 8, 1))
     """
     root = root_folder(data_dir)
     if (dataset := _from_files(name, root, seed)) is not None:
@@ -86,7 +97,13 @@ def load(
 
 
 def names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
-    """What `load` can load now: the embedded digits and every data set prepared in `data_dir`."""
+    """What `load` can load now: the embedded digits and every data set prepared in `data_dir`.
+
+    Example:
+        >>> from jaxmem.data import names
+        >>> "digits" in names()
+        True
+    """
     return tuple(sorted({DIGITS, *prepared(root_folder(data_dir))}))
 
 

@@ -45,6 +45,13 @@ class Record:
             and over the raw inputs (layer "input"), and what the networks themselves predict. Studies that test no
             features ("patterns", "per-example") have variables of their own. Attributes: the study's question, its
             configuration, versions, and what came out of its claims.
+
+    Example:
+        >>> import xarray
+        >>> from jaxmem.studies import Record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> Record("mine", config={}, data=data).data.learning.max().item()
+        0.9
     """
 
     study: str
@@ -119,6 +126,17 @@ def load_record(folder: str | os.PathLike) -> Record:
 
     Raises:
         ValueError: no `results.nc` of a study is there.
+
+    Example:
+        >>> import tempfile
+        >>> import xarray
+        >>> from jaxmem.studies import Record, load_record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     where = Record("mine", config={}, data=data).save(f"{folder}/mine")
+        ...     again = load_record(where)
+        >>> again.data.learning.values
+        array([0.8, 0.9])
     """
     import xarray
 
