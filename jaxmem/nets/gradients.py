@@ -1,7 +1,7 @@
 """Gradients of single examples, by inputs or by parameters, and how alike they are.
 
 With a network's logits z(x; w) and the loss of one example L = log sum_c exp z_c - z_y, the gradients are dL/dx and
-dL/dw, or dz_y/dx and dz_y/dw, in evaluation mode. Of unit gradients u_i = g_i / |g_i| of n examples,
+dL/dw, or dz_y/dx and dz_y/dw, in evaluation mode. Of unit gradients `u_i = g_i / |g_i|` of n examples,
 
     coherence = mean of u_i · u_j over i ≠ j = (|sum_i u_i|² - n) / (n (n - 1)),
 
