@@ -8,7 +8,7 @@ import jax
 __all__ = ["enable_compilation_cache"]
 
 
-def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
+def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     """Switch on JAX's persistent compilation cache, for every program and not only for slow ones.
 
     Args:

@@ -42,7 +42,7 @@ def permutation_test(
     batch_size: int | None = None,
     precision: str = "float32",
     example_scores: bool = False,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTest:

@@ -50,7 +50,7 @@ def permutation_tests(
     batch_size: int | None = None,
     precision: str = "float32",
     keep_null: bool = True,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTests:

@@ -48,7 +48,7 @@ def memorization_test(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
@@ -104,7 +104,7 @@ def memorization_tests(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:

@@ -36,10 +36,10 @@ class _Split(NamedTuple):
 
 
 def load(
-    name: str | os.PathLike | Sequence[str | os.PathLike] = DIGITS,
+    name: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = DIGITS,
     *,
-    data_dir: str | os.PathLike | None = None,
-    manual_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
     """Load a data set of images.
@@ -96,7 +96,7 @@ def load(
     return Dataset(name, *_arrays(train), *_arrays(_read(directory, test_split)), train.class_names)
 
 
-def names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
+def names(data_dir: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
     """What `load` can load now: the embedded digits and every data set prepared in `data_dir`.
 
     Example:
@@ -107,7 +107,9 @@ def names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
     return tuple(sorted({DIGITS, *prepared(root_folder(data_dir))}))
 
 
-def _from_files(name: str | os.PathLike | Sequence[str | os.PathLike], root: Path, seed: int) -> Dataset | None:
+def _from_files(
+    name: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], root: Path, seed: int
+) -> Dataset | None:
     """Files of the user's own; None where `name` is the name of a data set, or nothing."""
     if isinstance(name, Sequence) and not isinstance(name, str):
         paths = [Path(path) for path in name]

@@ -93,7 +93,7 @@ def train_ensemble(
     values: Shaped[Array | np.ndarray, "members ..."] | None = None,
     learning_rate: Shaped[Array | np.ndarray, "..."] | None = None,
     weight_decay: Shaped[Array | np.ndarray, "..."] | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int, np.ndarray, np.ndarray], object] | None = None,
 ) -> TrainedEnsemble:
     """Train many networks of one structure at once.

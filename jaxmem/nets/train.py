@@ -153,7 +153,7 @@ def train(
     key: Key[Array, ""] | int,
     progress: Callable[[int, float, float], object] | None = None,
     *,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trained:
     """Train a network from its present state; the module passed in is left as it is.
 

@@ -26,7 +26,7 @@ _TYPES = (
 )
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Read a result that `save` wrote; no code in the file is run.
 
     Raises:

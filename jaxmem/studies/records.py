@@ -68,7 +68,7 @@ class Record:
         return "\n".join([*table(self.data), "", *map(str, self.claims)])
 
     def save(
-        self, folder: str | os.PathLike, *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
+        self, folder: str | os.PathLike[str], *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
     ) -> Path:
         """Write `results.nc`, `config.json` and the figures into a folder; an interruption leaves nothing half-written.
 
@@ -100,7 +100,7 @@ class Record:
         return folder
 
 
-def check_folder(folder: str | os.PathLike, *, force: bool = False) -> Path:
+def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Make sure, before any work, that results can be written to a folder.
 
     Raises:
@@ -121,7 +121,7 @@ def check_folder(folder: str | os.PathLike, *, force: bool = False) -> Path:
     return folder
 
 
-def load_record(folder: str | os.PathLike) -> Record:
+def load_record(folder: str | os.PathLike[str]) -> Record:
     """Read a results folder back.
 
     Raises:
