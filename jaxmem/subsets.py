@@ -148,6 +148,13 @@ def mean_square_influence(included: Any, correct: Any) -> Float[np.ndarray, " n"
 
     Returns:
         (n,): unbiased, hence around 0, and on either side of it, for rows without influence.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> included = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 2, dtype=bool)
+        >>> jm.mean_square_influence(included, included[:, :1]).round(2)  # Another row, known where the first was seen.
+        array([ 1.  , -0.17])
     """
     included, correct = _tables(included, correct)
     gram, squares = correct @ correct.T, (correct**2).sum(axis=1)

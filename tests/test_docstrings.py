@@ -17,6 +17,7 @@ ROOMS = [
     "jaxmem.nets",
     "jaxmem.results",
     "jaxmem.similarity",
+    "jaxmem.sklearn",
     "jaxmem.studies",
 ]
 # How results are written, for the rooms that make them.
