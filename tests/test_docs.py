@@ -18,10 +18,10 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts
 @pytest.mark.parametrize("page", [page for page in PAGES if "```pycon" in page.read_text()], ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs_as_it_stands(page):
     blocks = re.findall(r"```pycon\n(.*?)```", page.read_text(), re.DOTALL)
-    session = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
+    shown = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, page.name, str(page), 0)
     said = []
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    assert not runner.run(session, out=said.append).failed, "".join(said)
+    assert not runner.run(shown, out=said.append).failed, "".join(said)
 
 
 def test_the_reference_has_every_public_name_once():
