@@ -42,7 +42,7 @@ def permutation_test(
     batch_size: int | None = None,
     precision: str = "float32",
     example_scores: bool = False,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTest:
@@ -86,6 +86,15 @@ def permutation_test(
             of another test, or a damaged one, which is left as it is.
 
     References: Ojala & Garriga (2010), Permutation tests for studying classifier performance; Phipson & Smyth (2010).
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> test.statistic > 0.9, test.pvalue, test.null_distribution.shape
+        (True, 0.01, (99,))
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     metric = metric_by_name(metric)

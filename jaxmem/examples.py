@@ -40,6 +40,16 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
 
     Raises:
         ValueError: on any input that cannot be fitted as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> y[0] = 1  # A wrong label.
+        >>> margins = jm.example_margins(jm.Ridge(), X, y, validation=jm.KFold(4))
+        >>> margins.argmin().item()
+        0
     """
     labels, X, classifier = as_labels(y), as_features(X), as_classifier(classifier)
     if len(X) != len(labels.codes):

@@ -50,7 +50,7 @@ def permutation_tests(
     batch_size: int | None = None,
     precision: str = "float32",
     keep_null: bool = True,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTests:
@@ -80,6 +80,16 @@ def permutation_tests(
     Raises:
         ValueError: on any input that cannot be tested as it is, a correction that so few permutations cannot reach
             among them.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = X + 0.1
+        >>> layers = {"all": (X, copies), "first": (X[:, :1], copies[:, :1])}
+        >>> jm.permutation_tests(layers, y, n_permutations=99).pvalue_adjusted
+        array([0.01, 0.02])
     """
     metric, key, labels = metric_by_name(metric), as_key(key), as_labels(y)
     classifier = as_classifier(Ridge() if classifier is None else classifier)

@@ -48,7 +48,7 @@ def memorization_test(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
@@ -69,6 +69,15 @@ def memorization_test(
 
     Raises:
         ValueError: on any input that cannot be tested as it is, before anything is computed.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> m.learning > m.memorization, m.learning_pvalue
+        (True, 0.01)
     """
     return memorization_tests(
         classifier,
@@ -95,7 +104,7 @@ def memorization_tests(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:
@@ -106,6 +115,17 @@ def memorization_tests(
 
     Returns:
         One result per name. See `memorization_test` for the other arguments.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> noise = np.random.default_rng(1).normal(size=X.shape)
+        >>> copies = {sd: jm.SharedStructure(X + sd * noise) for sd in (0.1, 1.0)}
+        >>> found = jm.memorization_tests(jm.KNeighbors(1), X, y, copies, n_permutations=99)
+        >>> found[0.1].memorization > found[1.0].memorization
+        True
     """
     for design in validations.values():
         if not isinstance(design, SharedStructure):

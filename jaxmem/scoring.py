@@ -96,7 +96,7 @@ def score_permutations(
     planned: Plan | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
     broken: bool = False,

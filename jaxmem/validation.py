@@ -52,6 +52,16 @@ class SharedStructure:
         X_val: features of the copies, shape (m, d).
         source: row `j` of `X_val` was made from training row `source[j]`; shape (m,). None: the same rows in the same
             order. Several copies of a row are fine.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = np.random.default_rng(1).normal(np.concatenate([X, X]), 0.1)
+        >>> twice = jm.SharedStructure(copies, source=np.tile(np.arange(40), 2))
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=twice, n_permutations=99).pvalue
+        0.01
     """
 
     X_val: Any
@@ -88,6 +98,15 @@ class Holdout:
     Args:
         X_val: features, shape (m, d).
         y_val: their labels, shape (m,), of classes that the training labels have.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> more = jm.Holdout(np.random.default_rng(1).normal(3 * y[:, None], size=(40, 3)), y)
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=more, n_permutations=99).statistic > 0.9
+        True
     """
 
     X_val: Any
@@ -104,7 +123,17 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Resubstitution:
-    """The training rows themselves: how well a labelling can be fitted at all."""
+    """The training rows themselves: how well a labelling can be fitted at all.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> fitted = jm.permutation_test(jm.KNeighbors(1), X, y, validation=jm.Resubstitution(), n_permutations=9)
+        >>> fitted.null_distribution.min().item()  # Whatever the labels are, the nearest row to a row is itself.
+        1.0
+    """
 
     def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
         """One fit on all rows, scored on the same."""
@@ -127,6 +156,14 @@ class KFold:
             permutation, as scikit-learn's `permutation_test_score` with `StratifiedKFold` does, and the features
             prepared anew as well, which costs many times as much. By default the same folds serve all permutations.
         seed: of the shuffle.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99).pvalue
+        0.01
     """
 
     n_splits: int = 5

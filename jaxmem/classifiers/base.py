@@ -60,7 +60,14 @@ __all__ = ["Classifier", "HostClassifier", "class_sums", "one_hot"]
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What the engine asks of a shallow classifier; see the module's docstring."""
+    """What the engine asks of a shallow classifier; see the module's docstring.
+
+    Example:
+        >>> import jaxmem as jm
+        >>> from jaxmem.classifiers import Classifier
+        >>> isinstance(jm.Ridge(), Classifier)
+        True
+    """
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> Any:
         """Do all that needs the training features but no labels."""
@@ -81,7 +88,14 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class HostClassifier(Protocol):
-    """The slow path: a classifier that JAX cannot trace, refitted from scratch on the host for every labelling."""
+    """The slow path: a classifier that JAX cannot trace, refitted from scratch on the host for every labelling.
+
+    Example:
+        >>> import sklearn.tree
+        >>> from jaxmem.classifiers import HostClassifier, as_classifier
+        >>> isinstance(as_classifier(sklearn.tree.DecisionTreeClassifier()), HostClassifier)
+        True
+    """
 
     def refit(
         self, fits: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]], n_classes: int, needs: str

@@ -46,6 +46,15 @@ class NearestCentroid:
     Args:
         metric: "euclidean", or "cosine" for the smallest angle between a row and the class mean (which scikit-learn no
             longer offers).
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.NearestCentroid(), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     metric: str = "euclidean"

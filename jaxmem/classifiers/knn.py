@@ -61,6 +61,14 @@ class KNeighbors:
         metric: "euclidean" or "cosine". A row of zeros has cosine distance 1 from every row.
         weights: "uniform", or "distance": votes count by the inverse of the distance; where some neighbours are at
             distance zero, they alone vote.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> jm.permutation_test(jm.KNeighbors(3), X, y, validation=jm.KFold(4), n_permutations=99).pvalue
+        0.01
     """
 
     n_neighbors: int | np.integer = 1

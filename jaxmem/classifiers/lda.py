@@ -78,6 +78,15 @@ class LDA:
 
     Raises:
         ValueError: on other hyperparameters, or, from `prepare`, where the covariance would be singular.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.LDA(shrinkage="auto"), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     shrinkage: float | str | None = None

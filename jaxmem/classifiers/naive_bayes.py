@@ -54,6 +54,15 @@ class GaussianNB:
     Args:
         var_smoothing: added to all variances, as a multiple of the largest variance of a feature over the training
             rows; >= 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.GaussianNB(), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     var_smoothing: float = 1e-9

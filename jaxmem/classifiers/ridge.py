@@ -65,6 +65,15 @@ class Ridge:
             any). A tuple of them tests every one on the same class sums; the rows to score are held once for each.
         standardize: divide every feature by its standard deviation over the training rows. Features that do
             not vary there are dropped in any case: they carry nothing, and a perturbed copy must not blow them up.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.Ridge(alpha=10.0), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     alpha: float | tuple[float, ...] = 1.0

@@ -45,6 +45,13 @@ class Record:
             and over the raw inputs (layer "input"), and what the networks themselves predict. Studies that test no
             features ("patterns", "per-example") have variables of their own. Attributes: the study's question, its
             configuration, versions, and what came out of its claims.
+
+    Example:
+        >>> import xarray
+        >>> from jaxmem.studies import Record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> Record("mine", config={}, data=data).data.learning.max().item()
+        0.9
     """
 
     study: str
@@ -61,7 +68,7 @@ class Record:
         return "\n".join([*table(self.data), "", *map(str, self.claims)])
 
     def save(
-        self, folder: str | os.PathLike, *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
+        self, folder: str | os.PathLike[str], *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
     ) -> Path:
         """Write `results.nc`, `config.json` and the figures into a folder; an interruption leaves nothing half-written.
 
@@ -93,7 +100,7 @@ class Record:
         return folder
 
 
-def check_folder(folder: str | os.PathLike, *, force: bool = False) -> Path:
+def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> Path:
     """Make sure, before any work, that results can be written to a folder.
 
     Raises:
@@ -114,11 +121,22 @@ def check_folder(folder: str | os.PathLike, *, force: bool = False) -> Path:
     return folder
 
 
-def load_record(folder: str | os.PathLike) -> Record:
+def load_record(folder: str | os.PathLike[str]) -> Record:
     """Read a results folder back.
 
     Raises:
         ValueError: no `results.nc` of a study is there.
+
+    Example:
+        >>> import tempfile
+        >>> import xarray
+        >>> from jaxmem.studies import Record, load_record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     where = Record("mine", config={}, data=data).save(f"{folder}/mine")
+        ...     again = load_record(where)
+        >>> again.data.learning.values
+        array([0.8, 0.9])
     """
     import xarray
 
