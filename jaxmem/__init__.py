@@ -28,6 +28,7 @@ from jaxmem.similarity import (
     similarity_test,
     similarity_tests,
 )
+from jaxmem.streaming import RowBlocks
 from jaxmem.subsets import consistency_scores, influence_scores, memorization_scores, random_subsets
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
@@ -54,6 +55,7 @@ __all__ = [
     "PermutationTests",
     "Resubstitution",
     "Ridge",
+    "RowBlocks",
     "SharedStructure",
     "SimilarityTest",
     "SimilarityTests",

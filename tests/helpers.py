@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmem.classifiers.base import contrast_sums
-from jaxmem.classifiers.moments import added
+from jaxmem.classifiers.moments import moments_of
 
 
 def blobs(n, d, n_classes, *, seed=0, n_val=None, noise=0.5, separation=1.0):
@@ -46,9 +46,7 @@ def decisions_by_blocks(classifier, X, labels, X_val, n_classes, dtype, block_ro
     """The same from blocks of rows, by the four functions that classifiers of class sums have for them."""
     X, X_val = jnp.asarray(X, dtype), jnp.asarray(X_val, dtype)
     blocks = [slice(start, start + block_rows) for start in range(0, len(X), block_rows)]
-    moments = None
-    for rows in blocks:
-        moments = added(moments, X[rows], scatter=classifier.scatter)
+    moments = moments_of([X[rows] for rows in blocks], scatter=classifier.scatter)
     state = classifier.condense(moments, n_classes)
     summed = jax.vmap(partial(contrast_sums, n_classes=n_classes), in_axes=(0, None))
     labels = jnp.asarray(labels, jnp.int32)

@@ -90,7 +90,7 @@ class ClassSums(Classifier, Protocol):
     """A classifier whose fit is class sums, so that its training rows can be read a block at a time.
 
     Attributes:
-        scatter: whether `condense` needs the scatter of all features together, or only that of each.
+        scatter: whether `condense` needs the scatter of all features together, or only the spread of each.
     """
 
     scatter: bool

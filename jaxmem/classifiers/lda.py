@@ -179,10 +179,10 @@ class LDA:
                 'shrinkage="auto" needs all rows at once for every label vector. Pass a number, LDA(shrinkage=0.1) '
                 "say, or read X into memory: np.asarray(X)."
             )
-        self._check(moments.n, len(moments.origin), n_classes)
-        Z = jnp.where(moments.shift.varies[None, :], moments.condensed, 0)
-        basis = self._basis(Z, moments.n)
-        return _State(moments.shift, basis, (exactly(Z, basis) ** 2).sum(axis=0), Z[:0], n_classes)
+        self._check(moments.n, len(moments.spread), n_classes)
+        basis = self._basis(moments.condensed, moments.n)
+        squares = (exactly(moments.condensed, basis) ** 2).sum(axis=0)
+        return _State(moments.shift, basis, squares, moments.condensed[:0], n_classes)
 
     def summed(self, state: _State, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
         """Centre some training rows."""

@@ -1,22 +1,22 @@
-"""Means, ranges and scatter of features from rows that come a block at a time: what factorisations need, and no rows.
+"""Mean, spread and scatter of features from rows that come a block at a time: what factorisations need, and no rows.
 
-A block `X_b` of `n_b` rows with mean `m_b` joins `n` rows with mean `m`. With `Z_b` its rows less `m_b`, the scatter of
-all rows about their common mean is that of the rows
+Everything adds up over blocks. Two blocks of `n` and `k` rows with means `m` and `m + s` have together the scatter of
+either about its own mean, and `n k / (n + k) s sᵀ` more. All is seen from an origin amid the first block: differences
+to it are small numbers, and so is the mean of them, whose rounding would else be in every row, and in a sum over
+millions of rows outweigh a difference of classes.
 
-    [R; Z_b; √(n n_b / (n + n_b)) (m_b - m)],
+A Gram matrix knows small directions only down to the root of its rounding error. So the scatter is taken twice. The
+first, `S = V diag(l) Vᵀ` of standardised features, gives axes `T = V diag(l)^-½`, with what is below its rounding
+raised, along which the second, `Tᵀ Zᵀ Z T`, is nearly the identity where the first knew enough, and tells the rest
+where not. With any square root `F` of the second, the rows of `F T⁻¹` have the Gram matrix of all rows `Z`, and so the
+same factorisations.
 
-where `R` are few rows with the scatter of the first `n`. Their triangle by Householder's QR is the next `R`. Nothing is
-ever squared, so `R` knows directions down to the rounding error itself, of which a Gram matrix only knows the root.
-Where the scatter of single features is enough, their lengths over those rows are: a single row.
-
-Everything is seen from an origin amid the first block: differences to it are small numbers, and so is the mean of
-them, whose rounding would else be in every row, and in a sum over millions of rows outweigh a difference of classes.
-
-References: Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance; Demmel, Grigori, Hoemmen &
-Langou (2012), Communication-optimal parallel and sequential QR and LU factorizations.
+References: Chan, Golub & LeVeque (1983), Algorithms for computing the sample variance; Yamamoto, Nakatsukasa,
+Yanagisawa & Fukaya (2015), Roundoff error analysis of the CholeskyQR2 algorithm.
 """
 
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +24,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-__all__ = ["Moments", "Shift", "added", "shifted"]
+from jaxmem.classifiers._linear import exactly
+
+__all__ = ["Moments", "Shift", "moments_of", "shifted"]
 
 
 class Shift(NamedTuple):
@@ -41,65 +43,103 @@ def shifted(shift: Shift, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
 
 
 class Moments(NamedTuple):
-    """What rows add up to before any label enters.
+    """What rows come to before any label enters.
 
     Attributes:
         n: how many rows they are.
-        origin, offset: the mean is their sum.
-        lowest, highest: range of each feature, as differences to `origin`.
-        condensed: few rows that have the lengths of the centred rows' columns, and, unless it is a single one, their
-            Gram matrix as well.
+        shift: their mean.
+        spread: standard deviation of each feature; zero for those that do not vary.
+        condensed: few rows with the Gram matrix of the centred rows; none where nobody asked for it.
     """
 
     n: int
-    origin: Float[Array, " d"]
-    offset: Float[Array, " d"]
-    lowest: Float[Array, " d"]
-    highest: Float[Array, " d"]
+    shift: Shift
+    spread: Float[Array, " d"]
     condensed: Float[Array, "k d"]
 
-    @property
-    def shift(self) -> Shift:
-        """The mean, and which features vary by more than its rounding, as `_linear.centre` has it."""
-        farthest = jnp.maximum(self.highest - self.offset, self.offset - self.lowest)
-        rounding = jnp.finfo(self.origin.dtype).eps * jnp.abs(self.origin + self.offset)
-        return Shift(self.origin, self.offset, farthest > 16 * rounding)
 
-    @property
-    def spread(self) -> Float[Array, " d"]:
-        """Standard deviation of each feature; zero for those that do not vary."""
-        return jnp.where(self.shift.varies, jnp.sqrt((self.condensed**2).sum(axis=0) / self.n), 0)
-
-
-def added(moments: Moments | None, X: Float[Array, "k d"], *, scatter: bool) -> Moments:
-    """The moments with a block of rows added to them; None: with no others.
+def moments_of(blocks: Iterable[Any], *, scatter: bool) -> Moments:
+    """The moments of rows in blocks (k, d), which are gone through once, or twice for the scatter.
 
     Args:
-        scatter: keep the triangle, for factorisations; without, the lengths of single features.
+        scatter: whether all of `Moments.condensed` is needed.
     """
-    k, d = X.shape
-    if moments is None:
-        none = jnp.full(d, jnp.inf, X.dtype)
-        rows = jnp.zeros((d if scatter else 1, d), X.dtype)
-        moments = Moments(0, X.mean(axis=0), jnp.zeros(d, X.dtype), none, -none, rows)
-    n = moments.n + k
-    # In double precision, for the number of rows may have more digits than a float in single precision.
-    weights = jnp.asarray([k / n, math.sqrt(moments.n / n * k)], X.dtype)
-    return Moments(n, moments.origin, *_added(scatter, moments[1:], X, weights))
+    n, sums = 0, None
+    for block in blocks:
+        X = jnp.asarray(block)
+        if sums is None:
+            sums = _nothing(X, scatter)
+        # In double precision, for there may be more rows than a float in single precision has digits for.
+        weights = jnp.asarray([len(X) / (n + len(X)), math.sqrt(n / (n + len(X)) * len(X))], X.dtype)
+        n, sums = n + len(X), jax.block_until_ready(_added(sums, X, weights))
+    assert sums is not None
+    shift, squares = _shift(sums), jnp.diag(sums.scatter) if scatter else sums.scatter[0]
+    spread = jnp.where(shift.varies, jnp.sqrt(squares / n), 0)
+    if not scatter:
+        return Moments(n, shift, spread, sums.scatter[:0])
+    axes, back = _axes(sums.scatter, spread, n)
+    again = jnp.zeros_like(axes)
+    for block in blocks:
+        again = jax.block_until_ready(again + _along(shift, axes, jnp.asarray(block)))
+    return Moments(n, shift, spread, _condensed(again, back))
 
 
-@partial(jax.jit, static_argnums=0)
-def _added(scatter: bool, moments: tuple[Any, ...], X: Float[Array, "k d"], weights: Float[Array, " two"]) -> Any:
-    origin, offset, lowest, highest, condensed = moments
+class _Sums(NamedTuple):
+    origin: Float[Array, " d"]
+    offset: Float[Array, " d"]
+    lowest: Float[Array, " d"]  # As differences to the origin.
+    highest: Float[Array, " d"]
+    scatter: Float[Array, "k d"]  # About the mean; its diagonal alone is a single row.
+
+
+def _nothing(X: Float[Array, "k d"], scatter: bool) -> _Sums:
+    d, infinite = X.shape[1], jnp.full(X.shape[1], jnp.inf, X.dtype)
+    sums = jnp.zeros((d if scatter else 1, d), X.dtype)
+    return _Sums(X.mean(axis=0), jnp.zeros(d, X.dtype), infinite, -infinite, sums)
+
+
+@jax.jit
+def _added(sums: _Sums, X: Float[Array, "k d"], weights: Float[Array, " two"]) -> _Sums:
+    origin, offset, lowest, highest, scatter = sums
     away = X - origin[None, :]
     mean = away.mean(axis=0)
     centred = away - mean[None, :]
     rest = centred.mean(axis=0)
     step = mean + rest - offset
-    rows = jnp.concatenate([condensed, centred - rest[None, :], weights[1] * step[None, :]])
-    return (
-        offset + weights[0] * step,
-        jnp.minimum(lowest, away.min(axis=0)),
-        jnp.maximum(highest, away.max(axis=0)),
-        jnp.linalg.qr(rows, mode="r") if scatter else jnp.sqrt((rows**2).sum(axis=0, keepdims=True)),
-    )
+    rows = jnp.concatenate([centred - rest[None, :], weights[1] * step[None, :]])
+    new = exactly(rows.T, rows) if scatter.shape[0] == scatter.shape[1] else (rows**2).sum(axis=0, keepdims=True)
+    lowest, highest = jnp.minimum(lowest, away.min(axis=0)), jnp.maximum(highest, away.max(axis=0))
+    return _Sums(origin, offset + weights[0] * step, lowest, highest, scatter + new)
+
+
+def _shift(sums: _Sums) -> Shift:
+    """The mean, and which features vary by more than its rounding, as `_linear.centre` has it."""
+    farthest = jnp.maximum(sums.highest - sums.offset, sums.offset - sums.lowest)
+    rounding = jnp.finfo(sums.origin.dtype).eps * jnp.abs(sums.origin + sums.offset)
+    return Shift(sums.origin, sums.offset, farthest > 16 * rounding)
+
+
+@partial(jax.jit, static_argnums=2)
+def _axes(
+    scatter: Float[Array, "d d"], spread: Float[Array, " d"], n: int
+) -> tuple[Float[Array, "d d"], Float[Array, "d d"]]:
+    """Axes `T` along which the scatter is nearly the identity, and their inverse."""
+    lengths = spread * jnp.sqrt(jnp.asarray(n, spread.dtype))
+    scale = jnp.where(lengths > 0, 1 / jnp.where(lengths > 0, lengths, 1), 0)
+    squares, axes = jnp.linalg.eigh(scale[:, None] * scatter * scale[None, :])
+    # No smaller than what rounding may have left of nothing: what is raised is found the second time.
+    squares = jnp.maximum(squares, 64 * jnp.finfo(scatter.dtype).eps * jnp.maximum(squares[-1], 1))
+    roots = jnp.sqrt(squares)
+    return scale[:, None] * axes / roots[None, :], (lengths[:, None] * axes * roots[None, :]).T
+
+
+@jax.jit
+def _along(shift: Shift, axes: Float[Array, "d d"], X: Float[Array, "k d"]) -> Float[Array, "d d"]:
+    rows = exactly(shifted(shift, X), axes)
+    return exactly(rows.T, rows)
+
+
+@jax.jit
+def _condensed(again: Float[Array, "d d"], back: Float[Array, "d d"]) -> Float[Array, "d d"]:
+    squares, axes = jnp.linalg.eigh(again)
+    return exactly(jnp.sqrt(jnp.maximum(squares, 0))[:, None] * axes.T, back)

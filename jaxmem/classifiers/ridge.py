@@ -132,7 +132,7 @@ class Ridge:
         return _scores(params, rows)
 
     def condense(self, moments: Moments, n_classes: int) -> _Condensed:
-        """Factorise a triangle that stands for all rows."""
+        """Factorise few rows that stand for all."""
         scale = self._scale(moments.shift.varies, moments.spread)
         whitening, _, basis = _factorised(moments.condensed * scale[None, :], self._alphas(scale.dtype))
         return _Condensed(moments.shift, scale[:, None] * whitening, jax.vmap(jnp.multiply)(scale, basis))
