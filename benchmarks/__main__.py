@@ -19,6 +19,7 @@ from benchmarks import (
     scaling,
     similarity,
     start,
+    streaming,
     studies,
 )
 from benchmarks.measure import record, rounded
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "peers": peers.against_scikit_learn,
     "scaling": scaling.exponents,
     "memory": memory.peaks,
+    "streaming": streaming.against_memory,
     "devices": devices.strong_scaling,
     "checkpoints": checkpoints.overhead,
     "monitor": monitor.beside_an_epoch,

@@ -53,12 +53,12 @@ def permutation_test(
         classifier: `jm.Ridge()`, `jm.KNeighbors()`, ..., anything of the form that `jaxmem.classifiers.base`
             describes, or
             a scikit-learn classifier or pipeline (the slow path: refitted on the host; `jm.Estimator` sets the jobs).
-        X: features of the training rows, shape (n, d): an array of NumPy, JAX or PyTorch; or, larger than memory, a
-            memory map, an array of HDF5 or Zarr, or `jm.RowBlocks` of anything else. These last are always read a block
-            at a time, anew for every batch of permutations, and so are such rows to score: twice a batch is all
-            that they are read, and memory does not grow with n but for the labels. The training rows of `Ridge`, `LDA`
-            (but `shrinkage="auto"`), `NearestCentroid` and `GaussianNB` can be, for these need but class sums, and rows
-            to score for metrics that are sums over rows; for all others pass `np.asarray(X)`.
+        X: features of the training rows, shape (n, d): an array of NumPy, JAX or PyTorch. Memory maps (`np.memmap`),
+            arrays of HDF5 and Zarr, and `jm.RowBlocks` of anything else are never held in memory: they are read a block
+            at a time, a few times at first and then once for every batch of permutations, and so are such rows to
+            score. Memory does not grow with n then, but for the labels. `Ridge`, `LDA` (but `shrinkage="auto"`),
+            `NearestCentroid` and `GaussianNB` can be fitted like that, for they need but class sums; all classifiers
+            can score rows like that, by metrics that are sums over rows. For all else pass `np.asarray(X)`.
         y: their labels, integers or strings, shape (n,).
         validation: which rows are scored and with whose labels: `jm.SharedStructure`, `jm.Holdout`, `jm.KFold`,
             `jm.Resubstitution`.

@@ -352,9 +352,13 @@ def _draw(
     @jax.named_scope("draw")
     def draw(whole: tuple[Stream, Array], indices: Int[Array, " part"]) -> Integer[Array, "part n"]:
         stream, y = whole
-        # A few at a time where there are many rows: what drawing moves is several times what it leaves.
+
+        def one(index: Int[Array, ""]) -> Integer[Array, " n"]:
+            return stream.labels(y, index)
+
+        # What drawing moves is several times what it leaves: of many rows, a few labellings at a time.
         at_once = max(1, _BATCH_BYTES // (8 * len(y)))
-        return jax.lax.map(lambda index: stream.labels(y, index), indices, batch_size=min(at_once, len(indices)))
+        return jax.vmap(one)(indices) if len(indices) <= at_once else jax.lax.map(one, indices, batch_size=at_once)
 
     return shared_out(draw, mesh, (stream, y), first + jnp.arange(size))
 

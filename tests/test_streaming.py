@@ -12,8 +12,9 @@ from helpers import blobs
 from sklearn.linear_model import RidgeClassifier
 
 import jaxmem as jm
-from jaxmem import fits, streaming
-from jaxmem.inputs import as_features
+from jaxmem import fits, scoring, streaming
+from jaxmem.inputs import as_features, as_key, as_labels
+from jaxmem.permutations import random_stream
 from jaxmem.streaming import RowBlocks, as_rows
 
 X, y, X_val = (part.astype(np.float32) if part.ndim == 2 else part for part in blobs(60, 4, 3, separation=0.5))
@@ -43,6 +44,10 @@ def run(X, validation, classifier=None, **options):
     return jm.permutation_test(classifier or jm.Ridge(), X, y, validation=validation, **options)
 
 
+def nightly(*options):
+    return pytest.param(*options, marks=pytest.mark.nightly)
+
+
 def assert_same_test(streamed, in_memory):
     for name in ("statistic", "null_distribution"):
         compare = np.testing.assert_array_equal if in_memory.metric == "accuracy" else np.testing.assert_allclose
@@ -70,7 +75,7 @@ HOLDERS = {
 }
 
 
-@pytest.mark.parametrize("holder", HOLDERS)
+@pytest.mark.parametrize("holder", ["memory map", nightly("HDF5"), nightly("HDF5 in chunks"), "Zarr"])
 def test_what_is_on_disk_is_read_by_blocks(holder, tmp_path):
     stored = HOLDERS[holder](X, tmp_path)
     stored[:] = X
@@ -162,22 +167,18 @@ def test_what_was_written_to_a_private_map_is_nowhere_else_and_stays(on_disk):
 # --- What is asked ----------------------------------------------------------------------------------------------------
 
 
-def nightly(*options):
-    return pytest.param(*options, marks=pytest.mark.nightly)
-
-
 @pytest.mark.parametrize(
     ("classifier", "options"),
     [
         (jm.Ridge(), {"example_scores": True, "batch_size": 7}),
-        (jm.Ridge((0.1, 10.0), standardize=True), {"metric": "r2"}),
+        nightly(jm.Ridge((0.1, 10.0), standardize=True), {"metric": "r2"}),
         (jm.LDA(), {"metric": "neg_log_loss"}),
         nightly(jm.LDA(shrinkage=0.3), {}),
-        (jm.NearestCentroid(), {"scheme": "within", "blocks": np.arange(60) // 20}),
+        nightly(jm.NearestCentroid(), {"scheme": "within", "blocks": np.arange(60) // 20}),
         nightly(jm.NearestCentroid("cosine"), {"metric": "margin"}),
         nightly(jm.GaussianNB(), {"metric": "balanced_accuracy", "stopping": jm.BesagClifford(5)}),
     ],
-    ids=repr,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 @pytest.mark.parametrize("streamed", ["both", nightly("X"), nightly("X_val")])
 def test_the_test_is_that_of_rows_in_memory(classifier, options, streamed, on_disk):
@@ -192,7 +193,7 @@ def test_the_test_is_that_of_rows_in_memory(classifier, options, streamed, on_di
     [
         lambda rows: jm.SharedStructure(rows(X_val[::-1]), source=np.arange(60)[::-1]),
         lambda rows: jm.Holdout(rows(X_test), y_test),
-        lambda rows: jm.Resubstitution(),
+        nightly(lambda rows: jm.Resubstitution()),
     ],
     ids=["copies in another order", "rows with labels of their own", "the same rows"],
 )
@@ -215,7 +216,7 @@ def test_a_metric_that_compares_rows_takes_all_of_those_in_memory(on_disk):
     assert_same_test(run(on_disk(X), jm.SharedStructure(X_val), **options), expected)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [nightly(1), 2])
 def test_memorization(devices, on_disk):
     options = {"n_permutations": 39, "progress": False, "devices": jax.devices()[:devices]}
     copies, test = jm.SharedStructure(X_val), jm.Holdout(X_test, y_test)
@@ -233,6 +234,7 @@ def test_memorization(devices, on_disk):
     assert streamed.memorization_pvalue == expected.memorization_pvalue
 
 
+@pytest.mark.nightly
 def test_families_and_margins(on_disk):
     family = {"a": (X, X_val), "b": (X[:, :3], jm.Holdout(X_test[:, :3], y_test))}
     stored = {"a": (on_disk(X), on_disk(X_val)), "b": (on_disk(X[:, :3]), jm.Holdout(on_disk(X_test[:, :3]), y_test))}
@@ -260,6 +262,15 @@ def test_the_second_null_is_the_first_whatever_the_batch_and_goes_on_where_it_wa
     for other in (on_disk(changed), X):  # Those in memory go through another kernel.
         with pytest.raises(ValueError, match="differs in features"):
             run(other, validation, n_permutations=40, checkpoint=tmp_path / "file")
+
+
+def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
+    key, codes = as_key(0), as_labels(y).codes
+    expected = scoring._draw(random_stream(key, codes), codes, 0, 10, None)
+    monkeypatch.setattr(scoring, "_BATCH_BYTES", 3 * 8 * 60)
+    scoring._draw.clear_cache()
+    np.testing.assert_array_equal(scoring._draw(random_stream(key, codes), codes, 0, 10, None), expected)
+    scoring._draw.clear_cache()
 
 
 def test_every_block_is_one_of_two_shapes_and_compiles_once(on_disk):
