@@ -120,9 +120,13 @@ def test_numbers_keep_or_take_the_precision_of_those_in_memory(on_disk):
     with jax.enable_x64(True):
         rows = as_rows(on_disk(X.astype(float)))
         assert rows.dtype == np.float64 and next(iter(rows)).dtype == np.float64
-        streamed = run(rows, jm.SharedStructure(X_val), metric="margin")
-        in_memory = run(X.astype(float), jm.SharedStructure(X_val), metric="margin")
-        np.testing.assert_allclose(streamed.null_distribution, in_memory.null_distribution, rtol=1e-10)
+
+
+@pytest.mark.nightly
+def test_double_precision_is_double_precision(on_disk, float64):
+    wide = on_disk(X.astype(float)), jm.SharedStructure(on_disk(X_val.astype(float)))
+    in_memory = run(X.astype(float), jm.SharedStructure(X_val.astype(float)), metric="margin")
+    np.testing.assert_allclose(run(*wide, metric="margin").null_distribution, in_memory.null_distribution, rtol=1e-10)
 
 
 def test_the_next_block_is_read_by_another_thread_while_this_one_is_worked_on():
@@ -245,11 +249,9 @@ def test_families_and_margins(on_disk):
     np.testing.assert_array_equal(*margins)
 
 
-def test_the_second_null_is_the_first_whatever_the_batch_and_goes_on_where_it_was(on_disk, tmp_path):
+def test_a_test_goes_on_where_it_was(on_disk, tmp_path):
     rows, validation = on_disk(X), jm.SharedStructure(on_disk(X_val))
     expected = run(X, jm.SharedStructure(X_val), n_permutations=40)
-    for batch_size in (1, 41):
-        assert_same_test(run(rows, validation, n_permutations=40, batch_size=batch_size), expected)
     assert_same_test(run(rows, validation, n_permutations=9).extend(31), expected)
     run(rows, validation, n_permutations=9, checkpoint=tmp_path / "file")
     # The same numbers in another file, and the first ten are not computed again.
@@ -264,6 +266,7 @@ def test_the_second_null_is_the_first_whatever_the_batch_and_goes_on_where_it_wa
             run(other, validation, n_permutations=40, checkpoint=tmp_path / "file")
 
 
+@pytest.mark.nightly
 def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
     key, codes = as_key(0), as_labels(y).codes
     expected = scoring._draw(random_stream(key, codes), codes, 0, 10, None)
