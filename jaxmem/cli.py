@@ -100,7 +100,7 @@ def report(folder: tyro.conf.Positional[Path]) -> None:
         folder: what `jaxmem run` or `jaxmem study` wrote.
     """
     record = load_record(folder)
-    figures = study_figures(record.data)
+    figures = study_figures(record)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=150)
     print(write_report(record, folder, figures))
@@ -147,7 +147,7 @@ def _conduct(config: Setting, output: Path, force: bool, quiet: bool) -> None:
     folder = check_folder(output, force=force)
     unfinished = folder.with_name(f".{folder.name}-unfinished")
     record = study.run(STUDIES[_name(config)], config, progress=not quiet, unfinished=unfinished)
-    figures = study_figures(record.data)
+    figures = study_figures(record)
     record.save(folder, figures=figures, force=force)
     write_report(record, folder, figures)
     study.forget(unfinished)

@@ -320,5 +320,6 @@ STUDY = Study(
     _measure,
     "epoch",
     _claims,
+    figures=("similarity", "heatmaps", "map"),
     varies={"data.random_labels": "shares", "data.confused_labels": "shares"},
 )

@@ -307,5 +307,6 @@ STUDY = Study(
     _measure,
     "model",
     _claims,
+    figures=("learning-order", "conflicts"),
     varies={"data.inputs": "patterns", "data.random_labels": "share", "data.confused_labels": "share"},
 )

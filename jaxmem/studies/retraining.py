@@ -130,5 +130,6 @@ STUDY = Study(
     _measure,
     "model",
     _claims,
+    figures=("indices", "wrong-labels", "retraining"),
     varies={"data.inputs": "the study noise-inputs", "data.random_labels": "the study random-labels"},
 )

@@ -34,6 +34,8 @@ class Study(Generic[ConfigT]):
         measure: conducts it, with a store for finished pieces, and bars if they are to be shown.
         axis: the dimension along which its numbers are shown.
         claims: what its numbers say of the sentences that it is about.
+        figures: names of the figures that show its numbers, as `jaxmem.plots` knows them; "wrong-labels" is drawn where
+            some rows have wrong labels.
         varies: choices of an experiment that the study makes itself, such as "network.dropout", and the option of its
             configuration that takes their place.
     """
@@ -44,6 +46,7 @@ class Study(Generic[ConfigT]):
     measure: Callable[[ConfigT, Store, bool], "xarray.Dataset"]
     axis: Literal["epoch", "model", "layer", "perturbation", "classifier", "score"]
     claims: Callable[["xarray.Dataset"], list[Claim]]
+    figures: tuple[str, ...] = ("indices", "wrong-labels")
     varies: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, config: ConfigT) -> None:
