@@ -26,6 +26,9 @@ __all__ = ["KNeighbors"]
 # Distances held at once while searching: 16 Mi numbers, 64 MiB in single precision.
 _DISTANCES_AT_ONCE = 2**24
 
+# Neighbours of all rows that are kept where folds follow the labels: 512 MiB.
+_NEIGHBORS_KEPT = 2**27
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -102,8 +105,10 @@ class KNeighbors:
         block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])
         return over_row_blocks(nearest, X_new, block_rows)[1]
 
-    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole:
+    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
         """The neighbours of every row among all rows, as many as a fold can hold and `n_neighbors` more."""
+        if len(X) * (largest + int(self.n_neighbors)) > _NEIGHBORS_KEPT:
+            return None
         state = self.prepare(X, n_classes)
         if self.n_neighbors > len(X) - largest:
             raise ValueError(
