@@ -68,10 +68,10 @@ class RowBlocks:
         """Rows a block; the last block may be shorter."""
         # No fewer than features: the scatter that a block adds to has as many rows.
         rows = max(_BLOCK_BYTES // (self.shape[1] * self.dtype.itemsize), self.shape[1])
-        # Of an array in chunks whole ones are read: another pass over half of one decodes all of it again.
+        # Of an array in chunks whole ones are read: whoever reads half of one decodes all of it.
         chunks = getattr(self.source, "chunks", None)
         chunk = chunks[0] if chunks and isinstance(chunks[0], int) else 1
-        return min(max(rows - rows % chunk, 1), len(self))
+        return min(max(rows // chunk, 1) * chunk, len(self))
 
     def __iter__(self) -> Generator[np.ndarray]:
         """One pass: blocks of `block_rows` rows in order; the next one is read while this one is worked on."""
@@ -82,14 +82,14 @@ class RowBlocks:
                 coming = reader.submit(next, blocks, None)
                 yield block
 
-    @np.errstate(over="ignore")  # What overflows is refused, as infinite.
     def _sliced(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self), self.block_rows):
-            # A copy, for what a memory map shows may change, and its pages should not stay in memory.
-            yield np.array(self.source[start : start + self.block_rows], self.dtype, order="C")
+            rows = self.source[start : start + self.block_rows]
+            block = np.empty((len(rows), self.shape[1]), self.dtype)
+            _fill(block, rows)
             _release(self.source)
+            yield block
 
-    @np.errstate(over="ignore")
     def _cut(self) -> Iterator[np.ndarray]:
         """Blocks of the size that is wanted from those of a function, which may be of any."""
         n, d = self.shape
@@ -104,7 +104,7 @@ class RowBlocks:
                 )
             while len(piece):
                 taken = piece[: len(block) - filled]
-                block[filled : filled + len(taken)] = taken
+                _fill(block[filled : filled + len(taken)], taken)
                 filled, piece = filled + len(taken), piece[len(taken) :]
                 if filled == len(block):
                     yield block
@@ -141,6 +141,12 @@ def _on_disk(X: Any) -> bool:
     """Whether it is a memory map, or by all that one can see an array of HDF5 (h5py) or of Zarr."""
     on_disk = hasattr(X, "chunks") and (hasattr(X, "read_direct") or hasattr(X, "store"))
     return isinstance(X, np.memmap) or (on_disk and hasattr(X, "shape") and hasattr(X, "dtype"))
+
+
+def _fill(block: np.ndarray, rows: Any) -> None:
+    """Copy rows, for whoever gave them may change them."""
+    with np.errstate(over="ignore"):  # What overflows is refused, as infinite.
+        block[:] = rows
 
 
 def _release(source: Any) -> None:

@@ -16,6 +16,7 @@ from jaxmem import fits, scoring, streaming
 from jaxmem.inputs import as_features, as_key, as_labels
 from jaxmem.permutations import random_stream
 from jaxmem.streaming import RowBlocks, as_rows
+from jaxmem.validation import Part
 
 X, y, X_val = (part.astype(np.float32) if part.ndim == 2 else part for part in blobs(60, 4, 3, separation=0.5))
 X_test, y_test = X_val[:33] + 0.5, y[:33]
@@ -87,6 +88,14 @@ def test_what_is_on_disk_is_read_by_blocks(holder, tmp_path):
     chunk = {"HDF5 in chunks": 10, "Zarr": 9}.get(holder, 1)
     assert len(blocks[0]) % chunk == 0
     assert_same_test(run(stored, jm.SharedStructure(X_val)), run(X, jm.SharedStructure(X_val)))
+
+
+@pytest.mark.parametrize(("chunk", "expected"), [(1, 14), (10, 10), (14, 14), (20, 20), (60, 60)])
+def test_whole_chunks_are_read(chunk, expected, tmp_path):
+    with h5py.File(tmp_path / "file.h5", "w") as file:
+        rows = RowBlocks(file.create_dataset("X", data=X, chunks=(chunk, 4)))
+        assert rows.block_rows == expected and len(next(iter(rows))) == expected
+        np.testing.assert_array_equal(np.asarray(rows), X)
 
 
 def test_blocks_of_a_function_and_of_anything_that_can_be_sliced():
@@ -318,6 +327,15 @@ def test_folds_are_refused(stratified, on_disk):
         run(on_disk(X), jm.KFold(3, stratified=stratified))
 
 
+def test_a_design_that_fits_some_rows_is_refused(on_disk):
+    class FirstHalf:
+        def parts(self, X, labels):
+            return [Part(np.arange(30), X_test, own=labels.codes[:33])]
+
+    with pytest.raises(ValueError, match=r"fits some rows of X by their numbers.*np.asarray\(X\)"):
+        run(on_disk(X), FirstHalf())
+
+
 def test_bad_numbers_are_found_in_whatever_block_they_are(on_disk):
     bad = X.copy()
     bad[[17, 41], 2] = np.nan, np.inf
@@ -325,6 +343,8 @@ def test_bad_numbers_are_found_in_whatever_block_they_are(on_disk):
         run(on_disk(bad), jm.SharedStructure(X_val))
     with pytest.raises(ValueError, match="X_val has features as large as 1"):
         run(X, jm.SharedStructure(on_disk(1e19 * np.ones_like(X))))
+    with pytest.raises(ValueError, match="X has NaN or infinite features in 60 of 60 rows"):
+        run(on_disk(np.full((60, 4), 1e300)), jm.SharedStructure(X_val))  # Infinite in single precision.
     with pytest.raises(ValueError, match=r"shape \(60, 2, 2\). Flatten"):
         run(on_disk(X.reshape(60, 2, 2)), jm.SharedStructure(X_val))
     with pytest.raises(ValueError, match="real numbers, but its dtype is complex64"):

@@ -32,11 +32,17 @@ def check_blocks(
     """Refuse what cannot be done a block of rows at a time, before anything is computed.
 
     Raises:
-        ValueError: training rows are read by blocks, but the fit is more than class sums; rows to score are, but the
-            metric compares all of them, or the classifier is refitted on the host.
+        ValueError: training rows are read by blocks, but the fit is more than class sums, or a design fits only some
+            of them; rows to score are, but the metric compares all of them, or the classifier is refitted on the host.
     """
     name = type(classifier).__name__
+    all_parts = [part for each in parts.values() if isinstance(each, list) for part in each]
     if isinstance(X, RowBlocks):
+        if any(part.train is not None for part in all_parts):
+            raise ValueError(
+                "A design fits some rows of X by their numbers, but X is read a block at a time: all its rows are "
+                "fitted, or it has to be read into memory, np.asarray(X)."
+            )
         if not isinstance(classifier, ClassSums):
             raise ValueError(
                 f"{name} needs all training rows at once, but X is read a block at a time. Read it into memory, "
@@ -50,7 +56,7 @@ def check_blocks(
         features: Any = jax.ShapeDtypeStruct((d,), X.dtype)
         varies: Any = jax.ShapeDtypeStruct((d,), bool)
         jax.eval_shape(condense, Shift(features, features, varies), features, jax.ShapeDtypeStruct((d, d), X.dtype))
-    if any(isinstance(part.rows, RowBlocks) for each in parts.values() if isinstance(each, list) for part in each):
+    if any(isinstance(part.rows, RowBlocks) for part in all_parts):
         if not isinstance(classifier, Classifier):
             raise ValueError(
                 f"{name} needs all rows to score at once, but X_val is read a block at a time. Read it into memory, "
