@@ -20,6 +20,7 @@ from benchmarks import (
     scaling,
     similarity,
     start,
+    streaming,
     studies,
 )
 from benchmarks.measure import record, rounded
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "drop-in": drop_in.against_scikit_learn,
     "scaling": scaling.exponents,
     "memory": memory.peaks,
+    "streaming": streaming.against_memory,
     "devices": devices.strong_scaling,
     "checkpoints": checkpoints.overhead,
     "monitor": monitor.beside_an_epoch,

@@ -29,10 +29,11 @@ import numpy as np
 
 from jaxmem.classifiers import as_classifier
 from jaxmem.inference import pvalue
-from jaxmem.inputs import as_features, as_key, as_labels
+from jaxmem.inputs import as_key, as_labels
 from jaxmem.metrics import accuracy
 from jaxmem.results import MemorizationTest, key_fields
 from jaxmem.scoring import score_permutations
+from jaxmem.streaming import as_rows
 from jaxmem.validation import Holdout, SharedStructure
 
 __all__ = ["memorization_test", "memorization_tests"]
@@ -56,7 +57,7 @@ def memorization_test(
 
     Args:
         classifier: `jm.Ridge()`, `jm.KNeighbors(1)`, ...: what it can recover is part of the answer, so try several.
-        X: features of the training rows, shape (n, d).
+        X: features of the training rows, shape (n, d), in memory or on disk; see `jm.permutation_test`.
         y: the labels that the network was trained on, shape (n,).
         validation: perturbed copies of the training rows.
         test: independent rows with their true labels.
@@ -142,7 +143,7 @@ def memorization_tests(
     designs = dict(zip(shared, validations.values(), strict=True))
     scored = score_permutations(
         classifier,
-        as_features(X),
+        as_rows(X),
         labels,
         designs if test is None else designs | {own: test},
         metric=accuracy,

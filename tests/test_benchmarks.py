@@ -18,6 +18,7 @@ from benchmarks import (
     peers,
     scaling,
     similarity,
+    streaming,
     studies,
 )
 from jaxmem.studies import Tests, Training
@@ -58,6 +59,18 @@ def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
     monkeypatch.setattr(memory, "SIZES", [(100, 4, 3)])
     (figures,) = memory.peaks().values()
     assert figures["peak_mib"] >= figures["before_mib"] > figures["inputs_mib"]
+
+
+@pytest.mark.nightly
+def test_streaming_beside_memory_on_small_sizes(monkeypatch):
+    monkeypatch.setattr(streaming, "MEMORY_SIZES", (200,))
+    monkeypatch.setattr(streaming, "MEMORY_FEATURES", 4)
+    figures = streaming.against_memory(n=60, d=4, n_classes=3, n_permutations=9, rounds=1)
+    assert figures["largest_difference_of_scores"] == 0
+    seconds = figures["seconds"]
+    assert math.isclose(figures["throughput_over_memory"], seconds["in memory"] / seconds["streamed"])
+    (memory,) = figures["memory"].values()
+    assert memory["peak_mib"] >= memory["before_mib"] > memory["features_mib"]
 
 
 @pytest.mark.nightly

@@ -198,7 +198,7 @@ class _Folds:
 
     splits: list[tuple[np.ndarray, np.ndarray]]
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    def parts(self, X: Any, labels: Labels) -> list[Part]:
         """One fit a split."""
         return [Part(np.asarray(train), X[test], source=test.astype(np.int32)) for train, test in self.splits]
 
