@@ -169,7 +169,7 @@ def test_a_path_where_no_file_can_be_is_refused_at_once(path, message, tmp_path,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "a.npz").write_text("a file")
-    monkeypatch.setattr(scoring, "_fits", None)
+    monkeypatch.setattr(scoring, "fits_of", None)
     with pytest.raises(ValueError, match=message):
         jm.permutation_test(jm.Ridge(), X, y, validation=SHARED, checkpoint=path)
 
@@ -180,7 +180,7 @@ def test_a_path_where_no_file_can_be_is_refused_at_once(path, message, tmp_path,
 def test_a_family_needs_a_folder(path, message, tmp_path, monkeypatch, unchecked):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("a file")
-    monkeypatch.setattr(scoring, "_fits", None)
+    monkeypatch.setattr(scoring, "fits_of", None)
     with pytest.raises(ValueError, match=message):
         jm.permutation_tests({"a": (X, X_val)}, y, checkpoint=path)
 
