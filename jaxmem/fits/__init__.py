@@ -14,6 +14,7 @@ from jaxmem.fits.base import Fit, Totals, worst
 from jaxmem.fits.choice import check_blocks, fits_of
 from jaxmem.fits.host import HostFit
 from jaxmem.fits.prepared import PreparedFit
+from jaxmem.fits.refolded import RefoldedFit
 from jaxmem.fits.streamed import StreamedFit
 
-__all__ = ["Fit", "HostFit", "PreparedFit", "StreamedFit", "Totals", "check_blocks", "fits_of", "worst"]
+__all__ = ["Fit", "HostFit", "PreparedFit", "RefoldedFit", "StreamedFit", "Totals", "check_blocks", "fits_of", "worst"]
