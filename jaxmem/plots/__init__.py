@@ -1,6 +1,7 @@
 """Pictures of results: labelled numbers in, a Matplotlib figure out. Nothing here computes a statistic but means."""
 
 from jaxmem.plots.bridge import bridge_figure
+from jaxmem.plots.null import null_figure
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
 from jaxmem.plots.similarity import (
@@ -26,6 +27,7 @@ __all__ = [
     "indices_figure",
     "label_noise_figure",
     "learning_order_figure",
+    "null_figure",
     "retraining_figure",
     "scores_figure",
     "similarity_heatmap",

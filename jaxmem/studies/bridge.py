@@ -10,7 +10,7 @@ is about other networks of the same models, by the jackknife over seeds, for pai
 independent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ import numpy as np
 
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, similarities
-from jaxmem.studies.conduct import Together, conduct
+from jaxmem.studies.conduct import Together, labelled, pieces
 from jaxmem.studies.experiment import Data, Experiment, Tests, Training
 from jaxmem.studies.rows import Rows
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim
 
 if TYPE_CHECKING:
@@ -80,10 +80,17 @@ def _models(config: Config) -> Mapping[str, Experiment]:
     }
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
+def _together(config: Config) -> Together:
     dims = {"pair_similarity": ("epoch", "measure", "seed", "other_seed")}
-    together = Together(("similarity", config.measures), dims, _similarities)
-    data = conduct(_models(config), store, progress=progress, together=together)
+    return Together(("similarity", config.measures), dims, _similarities)
+
+
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
+    return pieces(_models(config), store, progress=progress, together=_together(config))
+
+
+def _label(config: Config, store: Store) -> "xarray.Dataset":
+    data = labelled(_models(config), store, together=_together(config))
     data = data.assign_coords(measure=list(config.measures), other_seed=data.seed.values)
     data = data.assign(dissimilarity=_dissimilarity(data))
     correlation, error = _jackknifed(data)
@@ -195,7 +202,7 @@ STUDY = Study(
     "bridge",
     "Are networks that memorize more less alike?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "model",
     _claims,
     varies={
