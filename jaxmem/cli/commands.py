@@ -3,6 +3,7 @@
 import dataclasses
 import json as json_format
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxmem.cli.testing import Options, as_values, conduct
 from jaxmem.folders import check_folder, write_folder
 from jaxmem.plots import null_figure, study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Record, Setting, Shard, dissect, epochs, load_record, merge, run_shard
+from jaxmem.studies import STUDIES, Record, Setting, Shard, dissect, epochs, load_record, merge, run_on_dask, run_shard
 from jaxmem.studies.records import as_config, versions
 from jaxmem.studies.study import forget, run
 from jaxmem.studies.summary import numbers
@@ -74,6 +75,7 @@ def run_study(
     setting: Any,
     output: Path | None = None,
     shard: str | None = None,
+    dask: str | None = None,
     config: Path | None = None,
     force: bool = False,
     quiet: bool = False,
@@ -85,6 +87,7 @@ def run_study(
         setting: which study, and its options.
         output: folder for the results; none: jaxmem-NAME.
         shard: conduct a share of it only, 2/4 say: the second of four, which `jaxmem merge` puts together.
+        dask: conduct it on the workers of the Dask scheduler at an address, tcp://10.0.0.1:8786 say.
         config: begin with the choices in a file, the config.toml of another run say; options given beside it count.
         force: write into the output folder even if it exists, replacing the results in it.
         quiet: show neither progress nor the table.
@@ -92,9 +95,11 @@ def run_study(
     """
     output = output or Path(f"jaxmem-{_name(setting)}")
     if shard is None:
-        _conduct(setting, output, force, quiet, json)
-    else:
+        _conduct(setting, output, force, quiet, json, dask)
+    elif dask is None:
         _conduct_shard(setting, Shard.parse(shard), output, quiet, json)
+    else:
+        raise ValueError("shard and dask are both given: the workers share the study out by themselves.")
 
 
 def run_test(
@@ -223,10 +228,10 @@ def _name(setting: Setting) -> str:
     return next(name for name, each in STUDIES.items() if each.config is type(setting))
 
 
-def _conduct(setting: Setting, output: Path, force: bool, quiet: bool, json: bool) -> None:
+def _conduct(setting: Setting, output: Path, force: bool, quiet: bool, json: bool, dask: str | None = None) -> None:
     folder = check_folder(output, force=force)
-    unfinished = _unfinished(folder)
-    record = run(STUDIES[_name(setting)], setting, progress=not quiet, unfinished=unfinished)
+    unfinished, conducted = _unfinished(folder), run if dask is None else partial(run_on_dask, address=dask)
+    record = conducted(STUDIES[_name(setting)], setting, progress=not quiet, unfinished=unfinished)
     _write(record, folder, force, quiet, json)
     forget(unfinished)
 

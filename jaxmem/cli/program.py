@@ -123,7 +123,7 @@ def _deferred(command: Callable[..., None], name: str, defaults: Mapping[str, An
     elif "setting" in parameters:
         parameters["setting"] = parameters["setting"].replace(default=defaults[_SHORT.get(name, name)])
     del bound.__wrapped__  # The signature below is the one that counts.
-    bound.__signature__ = inspect.Signature(list(parameters.values()))  # pyright: ignore[reportFunctionMemberAccess]
+    bound.__signature__ = inspect.Signature(list(parameters.values()))  # pyright: ignore[reportAttributeAccessIssue]
     bound.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
     return bound
 

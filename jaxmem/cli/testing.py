@@ -95,12 +95,12 @@ def classifier_of(text: str) -> Classifier:
         call = ast.parse(f"_({settings})", mode="eval").body
         if not isinstance(call, ast.Call) or call.args or not all(word.arg for word in call.keywords):
             raise ValueError
-        given = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+        given = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
     except (SyntaxError, ValueError) as error:
         example = f"{name}:{fields[0]}={getattr(standard, fields[0])!r}" if fields else name
         raise ValueError(f"the settings of classifier {text!r} cannot be read: write {example!r} say.") from error
     for setting in given:
-        one_of(str(setting), fields, f"a setting of classifier {name!r}")
+        one_of(setting, fields, f"a setting of classifier {name!r}")
     try:
         return dataclasses.replace(standard, **given)
     except TypeError as error:

@@ -5,6 +5,7 @@ arXiv:1911.09537: every setting here is ours.
 """
 
 from jaxmem.studies.catalogue import STUDIES
+from jaxmem.studies.cluster import run_on_dask
 from jaxmem.studies.experiment import Data, Experiment, Network, Setting, Tests, Training
 from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import Record, load_record
@@ -28,5 +29,6 @@ __all__ = [
     "merge",
     "over_seeds",
     "run",
+    "run_on_dask",
     "run_shard",
 ]

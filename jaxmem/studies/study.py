@@ -20,7 +20,7 @@ from jaxmem.studies.summary import Claim, decided, with_adjusted_pvalues
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["ABOUT", "Measure", "Study", "comparison", "computed", "differing", "forget", "recorded", "run"]
+__all__ = ["ABOUT", "Measure", "Study", "comparison", "computed", "differing", "forget", "opened", "recorded", "run"]
 
 ConfigT = TypeVar("ConfigT", bound=Setting)
 
@@ -112,12 +112,17 @@ def forget(unfinished: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def computed(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None, *, progress: bool) -> Store:
-    """A store with the pieces of a shard, in a folder that is ours."""
+def opened(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None) -> Store:
+    """A store for the pieces of a shard, in a folder that is ours."""
     study.check(config)
     if folder is not None:
         _claim_folder(folder, about(study.name, config) | {"data": digest(config), "shard": str(shard)})
-    store = Store(folder)
+    return Store(folder)
+
+
+def computed(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None, *, progress: bool) -> Store:
+    """A store with the pieces of a shard."""
+    store = opened(study, config, shard, folder)
     try:
         complete(partial(study.measure.pieces, config, store, progress), store, shard=shard, progress=progress)
     except ValueError:
