@@ -6,7 +6,7 @@ of the same kernel as the null.
 """
 
 import os
-import warnings
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -26,6 +26,7 @@ from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
 from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
+from jaxmem.notices import note, warn
 from jaxmem.permutations import Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
@@ -168,6 +169,16 @@ def score_permutations(
             ended = is_enough(batch.scores) or tally.done.n_labellings > B
             return ended
 
+        begin = time.monotonic()
+        note(
+            __name__,
+            "start",
+            "{done} of {labellings} labellings are done; batches of {batch_size} on {devices} devices",
+            labellings=B + 1,
+            done=tally.done.n_labellings,
+            batch_size=size,
+            devices=n_devices(mesh),
+        )
         with jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
@@ -185,6 +196,14 @@ def score_permutations(
                 raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
             if broken:
                 rematched = work.rematched(key, size)
+        seconds = time.monotonic() - begin
+        note(
+            __name__,
+            "end",
+            "{labellings} labellings after {seconds:.1f} s",
+            labellings=tally.done.n_labellings,
+            seconds=seconds,
+        )
     done = tally.done
     _warn_of_divergence(done.diagnostics)
     scored = {
@@ -241,7 +260,7 @@ class _Work(NamedTuple):
         if asked_for is None:
             fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
             return k * _batch_size(len(self.codes), fit_bytes, -(-(self.B + 1) // k))
-        return k * -(-asked_for // k)
+        return k * -(-min(asked_for, self.B + 1) // k)
 
     def launch(self, start: int, size: int) -> Totals:
         """Set devices to work on permutations `start .. start + size - 1`."""
@@ -368,8 +387,8 @@ def _draw(
 def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
     if "converged" in diagnostics and not diagnostics["converged"].all():
         failed = int((~diagnostics["converged"]).sum())
-        warnings.warn(
+        warn(
             f"{failed} of {diagnostics['converged'].size} fits stopped before they converged. The test is exact all "
             "the same, but on scores of unfinished fits: raise max_steps or the penalty, or see `diagnostics`.",
-            stacklevel=4,
+            UserWarning,
         )

@@ -7,9 +7,11 @@ piece comes out as it would have in the whole study.
 """
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from jaxmem.notices import note
 from jaxmem.studies.store import Store, Work
 
 __all__ = ["WHOLE", "Shard", "complete"]
@@ -70,6 +72,16 @@ def complete(
             name = Store.name(work.key)
             if name in missing:
                 bar.set_postfix_str(work.title)
+                begin = time.monotonic()
                 store[work.key] = work.compute()
                 missing.remove(name)
                 bar.update()
+                note(
+                    __name__,
+                    "piece",
+                    "{done} of {pieces} pieces are done: {title}, {seconds:.1f} s",
+                    pieces=bar.total,
+                    done=bar.total - len(missing),
+                    title=work.title,
+                    seconds=time.monotonic() - begin,
+                )
