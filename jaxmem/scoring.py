@@ -33,7 +33,7 @@ from jaxmem.results import as_saved, key_fields
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
-__all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
+__all__ = ["PRECISIONS", "Scored", "Scores", "batch_size_of", "rounding_of", "score_permutations", "second_stream"]
 
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
 # the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
@@ -259,7 +259,8 @@ class _Work(NamedTuple):
         k = n_devices(self.mesh)
         if asked_for is None:
             fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
-            return k * _batch_size(len(self.codes), fit_bytes, -(-(self.B + 1) // k))
+            cached = jax.default_backend() == "cpu"
+            return k * batch_size_of(len(self.codes), fit_bytes, -(-(self.B + 1) // k), cached=cached)
         return k * -(-min(asked_for, self.B + 1) // k)
 
     def launch(self, start: int, size: int) -> Totals:
@@ -357,14 +358,14 @@ def _fits(
     return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
 
 
-def _batch_size(n: int, fit_bytes: int, total: int) -> int:
-    """Labellings a batch, of so many rows and of so many bytes a fit.
+def batch_size_of(n: int, fit_bytes: int, total: int, *, cached: bool) -> int:
+    """Labellings a batch, of so many rows and of so many bytes a fit, which a CPU should find in its cache.
 
     All batches are alike, so that one program does for all of them and the last one is as full as the others.
     """
     # Drawing labels moves a cell number of 4 bytes and a label or two per row.
     largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
-    if jax.default_backend() == "cpu":
+    if cached:
         largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
     n_batches = -(-total // max(largest, 1))
     return -(-total // n_batches)

@@ -19,7 +19,7 @@ LEVELS = [
     {"fits", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
+    {"costs", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
     {"data", "nets"},
     {"studies"},

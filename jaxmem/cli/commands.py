@@ -11,6 +11,7 @@ import tyro
 
 from jaxmem import data
 from jaxmem.cli.testing import Options, as_values, conduct
+from jaxmem.costs import plan
 from jaxmem.folders import check_folder, write_folder
 from jaxmem.plots import null_figure, study_figures
 from jaxmem.report import write_report
@@ -205,6 +206,41 @@ def prepare(name: tyro.conf.Positional[str], data_dir: Path | None = None, manua
     print(data.prepare(name, data_dir=data_dir, manual_dir=manual_dir))
 
 
+def plan_test(
+    n: int,
+    d: int,
+    classes: int,
+    permutations: int = 9_999,
+    m: int | None = None,
+    classifier: str = "ridge",
+    device: str = "here",
+    devices: int = 1,
+    precision: str = "float32",
+    json: bool = False,
+) -> None:
+    """Say what a permutation test costs before it is run: operations, memory, seconds.
+
+    Args:
+        n: training rows.
+        d: features.
+        classes: number of classes.
+        permutations: how many shuffles.
+        m: rows to score; none: as many as training rows.
+        classifier: "ridge", "lda", "centroid" or "knn".
+        device: "here", which is measured first, or by its data sheet "h100", "tpu-v5e" or "tpu-v5p".
+        devices: how many of them share the permutations out.
+        precision: "float32", "tf32" or "bfloat16", of the products that depend on labels.
+        json: print the numbers as JSON.
+    """
+    planned = plan(
+        n, d, classes, permutations, m=m, classifier=classifier, device=device, devices=devices, precision=precision
+    )
+    if json:
+        _print_json({**dataclasses.asdict(planned), "seconds": planned.seconds})
+    else:
+        print(planned)
+
+
 def version() -> None:
     """Print the versions of jaxmem and of what it stands on."""
     for name, number in versions().items():
@@ -220,6 +256,7 @@ COMMANDS = {
     "report": report,
     "datasets": datasets,
     "prepare": prepare,
+    "plan": plan_test,
     "version": version,
 }
 
