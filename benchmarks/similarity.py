@@ -1,19 +1,22 @@
 """All pairs of 32 networks of width 256 on 2,000 rows, beside loops over the pairs in NumPy, in one process.
 
-Per measure: `jaxmem` is `jm.similarities`; `textbook` the formula as published, from the features of both networks, for
-every pair (a few pairs are timed, and their mean is multiplied by the number of pairs); `prepared` the best loop that
-we could write in NumPy, which does for every network once what does not need the pair, as jaxmem does. Pairs are
-those above the diagonal. Products of NumPy's and singular values of both run in OpenBLAS; see `benchmarks.monitor` for
-what becomes of its threads on a machine that is busy.
+Per measure: `jaxmem` is `jm.similarities`, all of it; `textbook` the formula as published, from the features of both
+networks, for every pair; `prepared` the best loop that we could write in NumPy, which does for every network once what
+does not need the pair, as jaxmem does; `peer` a package that computes the same number, which does once what it lets one
+do once. A round runs jaxmem, and one pair of each of the others, whose seconds are then those of all pairs (and of all
+networks, for what is done once). Loops get OpenBLAS's threads or only one, whichever is faster, for XLA's products
+use all cores. `products` is one matrix product a pair, of the features of both: what needs it cannot be faster, in
+jaxmem or elsewhere, and for Procrustes and predictivity it alone leaves a factor of a few to the textbook's loop.
 """
 
 import os
-import time
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 import jaxmem as jm
 from benchmarks import textbook
@@ -24,6 +27,9 @@ MEASURES = (
     "cka", "cka-biased", "rbf-cka", "rsa", "rsa-spearman", "neighbors", "procrustes", "predictivity", "cca", "svcca",
     "pwcca", "agreement", "kappa", "jensen-shannon",
 )  # fmt: skip
+# What takes the product of the features, or of bases of them, for every pair.
+OF_PRODUCTS = ("procrustes", "predictivity", "cca", "svcca", "pwcca")
+_ONE_THREAD = ", one thread"
 
 
 def all_pairs(
@@ -31,48 +37,63 @@ def all_pairs(
     n: int = 2_000,
     width: int = 256,
     n_classes: int = 10,
-    textbook_pairs: int = 2,
-    rounds: int = 1,
+    rounds: int = 5,
     measures: tuple[str, ...] = MEASURES,
 ) -> dict[str, Any]:
-    """Seconds of every way by measure, and how many times as long as jaxmem the loops take."""
+    """Seconds of every way by measure, and how many times as long as jaxmem the others take."""
     rng = np.random.default_rng(0)
     common = rng.standard_normal((n, 20), dtype=np.float32)
     widths = {"features": width, "logits": n_classes, "predictions": n_classes}
-    figures: dict[str, Any] = {"networks": n_networks, "rows": n, "width": width, "measures": {}}
+    figures: dict[str, Any] = {"networks": n_networks, "rows": n, "width": width, "rounds": rounds, "measures": {}}
     figures["openblas_threads"] = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     figures["cores_used"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for name in measures:
         d = widths[BY_NAME[name].facts.takes]
         mixes = rng.standard_normal((n_networks, 20, d), dtype=np.float32) / 4
         X = common @ mixes + rng.standard_normal((n_networks, n, d), dtype=np.float32)
-        seconds = in_turn(
-            {"jaxmem": partial(jm.similarities, X, name), "prepared": partial(_loop, *PREPARED[name], X)}, rounds
-        )
-        start = time.perf_counter()
-        by_the_book = [textbook.TEXTBOOK[name](X[0], X[pair + 1]) for pair in range(textbook_pairs)]
-        pairs = n_networks * (n_networks - 1) // 2
-        seconds["textbook"] = (time.perf_counter() - start) / textbook_pairs * pairs
-        found = jm.similarities(X[: textbook_pairs + 1], name)
+        seconds = _seconds(name, X, rounds)
+        found = jm.similarities(X[:2], name)[0, 1]
+        others = {"textbook": textbook.TEXTBOOK[name](X[0], X[1]), "prepared": _pair(*PREPARED[name], X)}
+        if name in PEERS:
+            others["peer"] = _pair(*PEERS[name], X)
         figures["measures"][name] = {
             "seconds": seconds,
-            "textbook_over_jaxmem": seconds["textbook"] / seconds["jaxmem"],
-            "prepared_over_jaxmem": seconds["prepared"] / seconds["jaxmem"],
-            "largest_difference_from_textbook": float(np.abs(found[0, 1:] - by_the_book).max()),
-            "largest_difference_from_prepared": float(
-                np.abs(found - _loop(*PREPARED[name], X[: textbook_pairs + 1]))[0, 1:].max()
-            ),
+            **{f"{way}_over_jaxmem": seconds[way] / seconds["jaxmem"] for way in seconds if way != "jaxmem"},
+            **{f"difference_from_{way}": abs(float(found - value)) for way, value in others.items()},
         }
     return figures
 
 
-def _loop(prepare: Callable, compare: Callable, networks: np.ndarray) -> np.ndarray:
-    states = [prepare(X) for X in networks]
-    found = np.zeros((len(states), len(states)))
-    for i in range(len(states)):
-        for j in range(i + 1, len(states)):
-            found[i, j] = compare(states[i], states[j])
-    return found
+def _seconds(name: str, X: np.ndarray, rounds: int) -> dict[str, float]:
+    """Seconds for all pairs of networks, by way."""
+    pairs = len(X) * (len(X) - 1) // 2
+    once: dict[str, Callable[[], Any]] = {}
+    each: dict[str, Callable[[], Any]] = {"textbook": partial(textbook.TEXTBOOK[name], X[0], X[1])}
+    for way, (prepare, compare) in {"prepared": PREPARED[name], "peer": PEERS.get(name, (None, None))}.items():
+        if prepare is not None:
+            once[way] = partial(prepare, X[0])
+            each[way] = partial(compare, prepare(X[0]), prepare(X[1]))
+    if name in OF_PRODUCTS:
+        each["products"] = partial(np.matmul, X[0].T, X[1])
+    loops = {("once", way): function for way, function in once.items()}
+    loops |= {("each", way): function for way, function in each.items()}
+    loops |= {(part + _ONE_THREAD, way): partial(_in_one_thread, function) for (part, way), function in loops.items()}
+    measured = in_turn({"jaxmem": partial(jm.similarities, X, name)} | loops, rounds)  # pyright: ignore[reportArgumentType]
+
+    def fastest(part: str, way: str) -> float:
+        return min(measured.get((part + threads, way), 0.0) for threads in ("", _ONE_THREAD))  # pyright: ignore
+
+    ways = {way: len(X) * fastest("once", way) + pairs * fastest("each", way) for way in each}
+    return {"jaxmem": measured["jaxmem"]} | ways
+
+
+def _in_one_thread(function: Callable[[], Any]) -> Any:
+    with threadpool_limits(1):
+        return function()
+
+
+def _pair(prepare: Callable, compare: Callable, networks: np.ndarray) -> float:
+    return compare(prepare(networks[0]), prepare(networks[1]))
 
 
 def _unit(values: np.ndarray) -> np.ndarray:
@@ -188,3 +209,64 @@ PREPARED: dict[str, tuple[Callable, Callable]] = {
     "kappa": (lambda X: X.argmax(axis=1), _kappa),
     "jensen-shannon": (_probabilities, _divergence),
 }
+
+
+# Packages that compute the same number: what they do once for a network, and for a pair.
+def _rdm(X: np.ndarray) -> Any:
+    from rsatoolbox.data import Dataset
+    from rsatoolbox.rdm import calc_rdm
+
+    return calc_rdm(Dataset(X), method="euclidean")
+
+
+def _compare_rdms(a: Any, b: Any) -> float:
+    from rsatoolbox.rdm import compare
+
+    return float(compare(a, b, method="spearman").item())
+
+
+def _orthogonal_procrustes(a: np.ndarray, b: np.ndarray) -> float:
+    from scipy.linalg import orthogonal_procrustes
+
+    return float(orthogonal_procrustes(a, b)[1])
+
+
+def _ridge(a: np.ndarray, b: np.ndarray, alpha: float = 1e-4) -> float:
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
+
+    def explained(X: np.ndarray, Y: np.ndarray) -> float:
+        predicted = Ridge(alpha * float((X**2).sum())).fit(X, Y).predict(X)
+        return r2_score(Y, predicted, multioutput="variance_weighted")
+
+    return (explained(a, b) + explained(b, a)) / 2
+
+
+def _accuracy(a: np.ndarray, b: np.ndarray) -> float:
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(a, b))
+
+
+def _cohen_kappa(a: np.ndarray, b: np.ndarray) -> float:
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(a, b))
+
+
+def _jensenshannon(p: np.ndarray, q: np.ndarray) -> float:
+    from scipy.spatial.distance import jensenshannon
+
+    return float((jensenshannon(p, q, base=2, axis=1) ** 2).mean())
+
+
+PEERS: dict[str, tuple[Callable, Callable]] = {
+    "rsa-spearman": (_rdm, _compare_rdms),
+    "procrustes": (lambda X: _unit(textbook.centred(X)), _orthogonal_procrustes),
+    "predictivity": (textbook.centred, _ridge),
+    "agreement": (lambda X: X.argmax(axis=1), _accuracy),
+    "kappa": (lambda X: X.argmax(axis=1), _cohen_kappa),
+    "jensen-shannon": (lambda X: _probabilities(X)[0], _jensenshannon),
+}
+if find_spec("rsatoolbox") is None:  # Not with the tests' extra.
+    del PEERS["rsa-spearman"]

@@ -28,7 +28,13 @@ from jaxmem.similarity import (
     similarity_test,
     similarity_tests,
 )
-from jaxmem.subsets import consistency_scores, influence_scores, memorization_scores, random_subsets
+from jaxmem.subsets import (
+    consistency_scores,
+    influence_scores,
+    mean_square_influence,
+    memorization_scores,
+    random_subsets,
+)
 from jaxmem.validation import Holdout, KFold, Resubstitution, SharedStructure
 
 __version__ = "0.1.0.dev0"
@@ -71,6 +77,7 @@ __all__ = [
     "influence_scores",
     "learning_dynamics",
     "load",
+    "mean_square_influence",
     "memorization_scores",
     "memorization_test",
     "memorization_tests",

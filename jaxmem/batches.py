@@ -119,7 +119,7 @@ def _bar(total: int, show: bool) -> Generator[Callable[[int], Any]]:
     if not show:
         yield lambda _: None
         return
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     with tqdm(total=total, unit="perm", delay=2, disable=None, leave=False) as bar:
         yield bar.update

@@ -36,6 +36,10 @@ class Comparison(NamedTuple):
     standard_error: float
     pvalue: float
 
+    def __format__(self, spec: str) -> str:
+        """The difference and its interval, each in the given format."""
+        return format(Estimate(*self[:4]), spec)
+
 
 def compare_memorization(
     first: MemorizationTest, second: MemorizationTest, confidence_level: float = 0.95

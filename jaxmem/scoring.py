@@ -27,7 +27,7 @@ from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit,
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.notices import note, warn
-from jaxmem.permutations import Stream, plan, random_stream
+from jaxmem.permutations import Plan, Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
 from jaxmem.tally import Done, Tally
@@ -94,6 +94,7 @@ def score_permutations(
     blocks: Any = None,
     n_permutations: int,
     key: Any,
+    planned: Plan | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
     checkpoint: str | os.PathLike | None = None,
@@ -107,6 +108,8 @@ def score_permutations(
     """Fit every permutation once and score it on every validation; see `permutation_test` for the arguments.
 
     Args:
+        planned: permutations that were drawn elsewhere, in place of those that `scheme`, `blocks` and `key` say; they
+            go into no checkpoint, and there is no broken null of them.
         broken: also score rows that take the labels of training rows with an independent second shuffle.
         examples: also count, for each such row, how often its shuffled label is predicted.
         enough: told the paired scores of every batch, by validation, as it is done; says whether to stop. Not asked
@@ -120,7 +123,7 @@ def score_permutations(
         batch_size = as_number(batch_size, "batch_size")
     one_of(precision, PRECISIONS, "precision")
     codes, n_classes = labels.codes, len(labels.classes)
-    stream, B, exact = plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
+    stream, B, exact = planned or plan(key, codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     if not validations:
         raise ValueError("validations is empty: name at least one set of rows to score.")
     check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
@@ -294,7 +297,11 @@ class _Work(NamedTuple):
                 if (name, part) in totals.recovered:
                     of_all_devices = totals.recovered[name, part].sum(axis=0, dtype=np.int64)
                     recovered.setdefault(name, []).append(of_all_devices)
-            scores = {name: {kind: np.mean(parts, axis=0) for kind, parts in of.items()} for name, of in scores.items()}
+            # Added up as a list of as many numbers would be: other orders round otherwise, and break ties.
+            scores = {
+                name: {kind: np.stack(parts, axis=-1).mean(axis=-1) for kind, parts in of.items()}
+                for name, of in scores.items()
+            }
             return Done(
                 len(next(iter(scores.values()))["paired"]),
                 scores,

@@ -27,6 +27,7 @@ __all__ = [
     "check_subsets",
     "consistency_scores",
     "influence_scores",
+    "mean_square_influence",
     "memorization_scores",
     "random_subsets",
 ]
@@ -113,6 +114,29 @@ def influence_scores(included: Any, correct: Any) -> SubsetScores:
         halves.append((mean, variance / count))
     (seen, seen_error), (unseen, unseen_error) = halves
     return SubsetScores(seen - unseen, np.sqrt(seen_error + unseen_error))
+
+
+def mean_square_influence(included: Any, correct: Any) -> Float[np.ndarray, " n"]:
+    """How much a training row influences other rows: mean square of `influence_scores` over them, noise taken off.
+
+    The squared standard errors are what noise adds to the squares on average. Single influences drown in it unless
+    there are thousands of networks; their mean square does not. With the networks' table r of all other rows, a sum of
+    squares over them is (w r) (w r)ᵀ = w (r rᵀ) wᵀ, so no table of all pairs of rows is made. This estimate is ours.
+
+    Arguments and errors as in `influence_scores`.
+
+    Returns:
+        (n,): unbiased, hence around 0, and on either side of it, for rows without influence.
+    """
+    included, correct = _tables(included, correct)
+    gram, squares = correct @ correct.T, (correct**2).sum(axis=1)
+    difference, noise = np.zeros(included.T.shape), np.zeros(included.shape[1])
+    for sign, there in ((1, included), (-1, ~included)):
+        count = there.sum(axis=0)
+        means = there.T / count[:, None]
+        difference += sign * means
+        noise += (means @ squares - ((means @ gram) * means).sum(axis=1)) / (count - 1)
+    return (((difference @ gram) * difference).sum(axis=1) - noise) / correct.shape[1]
 
 
 def consistency_scores(included: Any, correct: Any) -> SubsetScores:

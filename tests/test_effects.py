@@ -43,6 +43,7 @@ def test_estimates_are_the_indices_with_an_interval():
         "null": test.null_distribution.mean(),
         "selectivity": test.statistic - test.null_distribution.mean(),
     }.items():
+        assert quantity == "null" or getattr(test, quantity) == pytest.approx(value)
         estimate = test.estimate(quantity)
         assert estimate.value == pytest.approx(value)
         assert estimate.low < value < estimate.high
@@ -162,6 +163,7 @@ def test_what_two_tests_share_cancels_in_their_difference():
     assert first.estimate("memorization").standard_error > 20 * (compared.high - compared.low) / 4
     swapped = jm.compare_memorization(second, first)
     assert swapped.value == -compared.value and swapped.pvalue == compared.pvalue
+    assert f"{compared:.3f}" == f"{compared.value:.3f} [{compared.low:.3f}, {compared.high:.3f}]"
 
 
 def test_equal_tests_do_not_differ():

@@ -165,7 +165,7 @@ def test_the_null_on_independent_rows_is_centred_on_chance(classifier):
 
 
 def test_a_bar_counts_every_permutation_once(monkeypatch):
-    import tqdm.auto
+    import tqdm
 
     counts = []
 
@@ -182,7 +182,7 @@ def test_a_bar_counts_every_permutation_once(monkeypatch):
         def update(self, n):
             counts.append(n)
 
-    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    monkeypatch.setattr(tqdm, "tqdm", Bar)  # Not that of `tqdm.auto`, which warns in notebooks.
     run(batch_size=8, progress=True)
     assert counts == [-20, 8, 8, 4]
     run(batch_size=8, progress=False)

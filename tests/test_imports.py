@@ -21,7 +21,7 @@ LEVELS = [
     {"engine"},
     {"costs", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
-    {"data", "nets"},
+    {"data", "nets", "sklearn"},
     {"studies"},
     {"plots", "report", "cli", "__main__"},
 ]

@@ -1,4 +1,4 @@
-"""Figures show the numbers they are given."""
+"""Figures of studies show the numbers they are given."""
 
 import json
 
@@ -8,10 +8,10 @@ import xarray
 
 from jaxmem.plots import (
     conflicts_figure,
-    dissection_figures,
     epochs_figure,
     indices_figure,
     label_noise_figure,
+    layer_maps_figure,
     learning_order_figure,
     retraining_figure,
     scores_figure,
@@ -20,6 +20,7 @@ from jaxmem.plots import (
     stopping_figure,
     study_figures,
 )
+from jaxmem.studies import Record
 
 _CELL = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
 
@@ -64,6 +65,20 @@ def test_epochs_have_one_panel_per_perturbation_and_classifier(tmp_path):
     np.testing.assert_allclose(means(panel)["observed"], own.observed.mean("seed"))
     lines = {line.get_label(): line.get_ydata() for line in panel.get_lines()}
     np.testing.assert_allclose(lines["paired null (memorization)"], own.paired_null.mean(["seed", "permutation"]))
+    figure.savefig(tmp_path / "figure.png")
+
+
+def test_maps_have_a_cell_per_layer_and_epoch(tmp_path):
+    data = numbers("layer")
+    data["memorization"].loc[{"model": "b", "layer": "layer1"}] = np.nan
+    figure = layer_maps_figure(data)
+    panels = [panel for panel in figure.axes if panel.images]
+    assert [panel.get_title() for panel in panels] == ["a, ridge", "b, ridge", "a, knn", "b, knn"]
+    expected = (
+        data.memorization.sel(model="a", classifier="knn").mean(["seed", "perturbation"]).transpose("layer", "epoch")
+    )
+    np.testing.assert_allclose(panels[2].images[0].get_array(), expected)
+    assert [tick.get_text() for tick in panels[1].get_yticklabels()] == ["input"]
     figure.savefig(tmp_path / "figure.png")
 
 
@@ -137,6 +152,20 @@ def test_what_is_undefined_is_said_and_not_left_out():
     assert sum(map(len, words)) == 2 and sorted(map(len, words))[-1] == 1  # Models a and b, a panel each.
 
 
+def figures_of(study, data):
+    """The figures of a study's record with these numbers."""
+    return study_figures(Record(study, {}, data))
+
+
+def test_studies_name_their_figures():
+    data = numbers()
+    assert list(figures_of("epochs", data)) == ["epochs.png", "indices.png", "wrong-labels.png"]
+    assert list(figures_of("layers", numbers("layer"))) == ["indices.png", "layer-maps.png", "wrong-labels.png"]
+    right = data.assign(wrong_labels_as_given=data.wrong_labels_as_given * np.nan)
+    assert list(figures_of("epochs", right)) == ["epochs.png", "indices.png"]
+    assert list(figures_of("capacity", data.isel(epoch=[0, 2]))) == ["indices.png"]
+
+
 def patterns_numbers():
     rng = np.random.default_rng(0)
     groups = ["labels and inputs"] * 2 + ["alone"] + ["in conflict"] * 6
@@ -172,7 +201,7 @@ def test_conflicts_have_a_panel_per_pair(tmp_path):
         heights["follows the second named"], data.follows_canvas.sel(model="pair 5").mean("seed")
     )
     figure.savefig(tmp_path / "figure.png")
-    assert list(study_figures(data)) == ["learning-order.png", "conflicts.png"]
+    assert list(figures_of("patterns", data)) == ["learning-order.png", "conflicts.png"]
 
 
 def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
@@ -188,7 +217,7 @@ def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
         {"score": names, "other_score": names, "seed": [0, 1]},
         {"axis": "score", "question": "What?", "claims": "[]"},
     )
-    figure = study_figures(data)["scores.png"]
+    figure = figures_of("per-example", data)["scores.png"]
     heat, *points = [panel for panel in figure.axes if panel.get_images() or panel.get_title()]
     np.testing.assert_allclose(heat.get_images()[0].get_array(), data.rank_correlation.mean("seed"))
     assert [panel.get_title() for panel in points] == names[1:]
@@ -245,7 +274,7 @@ def test_a_dissection_is_drawn_over_epochs_as_heat_maps_and_as_maps(tmp_path):
     mean = rng.uniform(size=(2, 3, 2, 2, 2))
     data = {"similarity": ((*cells, "network", "other_network"), matrices)}
     data |= {f"within_{end}": ((*cells, "group"), mean + by) for end, by in (("mean", 0), ("low", -0.1), ("high", 0.2))}
-    figures = dissection_figures(xarray.Dataset(data, coordinates))
+    figures = figures_of("dissect", xarray.Dataset(data, coordinates))
     assert set(figures) == {"similarity.png", "heatmaps.png", "map.png"}
     panels = figures["similarity.png"].axes
     assert len(panels) == 6

@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from dataclasses import replace
+from xml.etree import ElementTree
 
 import jax
 import jax.numpy as jnp
@@ -292,3 +293,58 @@ def test_fields_of_another_type_or_shape_are_refused(change, permuted, tmp_path,
     write(tmp_path / "other.npz", header | ({} if is_array else change), **arrays, **(change if is_array else {}))
     with pytest.raises(ValueError, match=f"other.npz is no result that jaxmem saved.*{name} is "):
         jm.load(tmp_path / "other.npz")
+
+
+def html_of(result):
+    """Of its HTML, the words by element; it parses, brings no colours, and loads nothing."""
+    page = result._repr_html_()
+    assert not any(word in page for word in ("background", "color:", "<script", "http", "src="))
+    assert len(page) < 6_000
+    root = ElementTree.fromstring(page)
+    return [element.text for element in root.iter() if element.tag in ("strong", "th", "td", "div") and element.text]
+
+
+def test_a_test_is_a_small_table_in_a_notebook(permuted, memorized_and_tested):
+    words = html_of(permuted)
+    assert words[0] == f"PermutationTest: {permuted.classifier}, accuracy"
+    assert words[words.index("statistic") + 1] == f"{permuted.statistic:.4f}"
+    assert words[words.index("p-value") + 1] == f"{permuted.pvalue:.4g} (greater)"
+    bars = [e for e in ElementTree.fromstring(permuted._repr_html_()).iter() if e.tag.endswith("rect")]
+    heights = np.array([float(bar.get("height")) for bar in bars])
+    counts = np.histogram(
+        permuted.null_distribution,
+        bins=24,
+        range=(permuted.null_distribution.min(), max(permuted.statistic, permuted.null_distribution.max())),
+    )[0]
+    np.testing.assert_allclose(heights, 44 * counts[counts > 0] / counts.max(), atol=0.06)
+    words = html_of(memorized_and_tested)
+    assert words[words.index("memorization index") + 1].startswith(f"{memorized_and_tested.memorization:.3f}")
+    assert words[words.index("independent test") + 1] == f"{memorized_and_tested.test_statistic:.4f}"
+
+
+def test_families_and_similarities_are_tables_too():
+    tests = {"<b>layer & one</b>": (X, X_val), "two": (X[:, :2], X_val[:, :2])}
+    family = jm.permutation_tests(tests, y, **OPTIONS)
+    words = html_of(family)
+    assert "<b>layer & one</b>" in words and f"{family.pvalue_adjusted[1]:.4g}" in words
+    assert "Bold: rejected at level 0.05." in words and family._repr_html_().count("font-weight:bold") in (5, 10)
+    pair = jm.similarity_test(X, X_val, "cka", n_permutations=19)
+    assert f"{pair.excess:.4f}" in html_of(pair)
+    matrix = np.corrcoef(np.random.default_rng(0).normal(size=(6, 9)))
+    groups = jm.group_similarity_test(matrix, list("aaabbb"), first="a", second="b", n_permutations=9)
+    assert f"{groups.difference():.4f}" in html_of(groups)
+    many = jm.similarity_tests({f"{k}": (X, X_val) for k in range(40)}, "cka", n_permutations=19)
+    words = html_of_long(many)
+    assert "Bold: rejected at level 0.05. 10 more are in to_dataframe()." in words
+
+
+def html_of_long(result):
+    root = ElementTree.fromstring(result._repr_html_())
+    return [element.text for element in root.iter() if element.text]
+
+
+def test_several_hyperparameters_and_stopped_tests_are_tables_too(permuted):
+    both = {"statistic": np.ones(2), "pvalue": np.ones(2), "null_distribution": np.ones((19, 2))}
+    two = replace(permuted, **both)
+    assert html_of(two).count("statistic") == 2 and "<svg" not in two._repr_html_()
+    assert "stopped by" in html_of(replace(permuted, stopping=jm.BesagClifford(3)))

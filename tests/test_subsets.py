@@ -34,6 +34,21 @@ def test_scores_equal_plain_numpy():
         np.testing.assert_allclose(found.value[i], seen.mean(axis=0) - unseen.mean(axis=0))
         squared = sum(half.var(axis=0, ddof=1) / len(half) for half in (seen, unseen))
         np.testing.assert_allclose(found.standard_error[i], np.sqrt(squared))
+    sizes = (found.value**2 - found.standard_error**2).mean(axis=1)
+    np.testing.assert_allclose(jm.mean_square_influence(included, tested), sizes, atol=1e-12)
+
+
+def test_mean_square_influence_is_unbiased():
+    """500 tables of networks that are right with probability 0.8 about every other row after row 0, else with 0.3."""
+    rng = np.random.default_rng(2)
+    included = np.stack([jm.random_subsets(number, 6, 30, 0.5) for number in range(500)])
+    chance = np.where(included[:, :, :1] & (np.arange(10) % 2 == 0), 0.8, 0.3)
+    correct = rng.random(chance.shape) < chance
+    found = np.stack([jm.mean_square_influence(*tables) for tables in zip(included, correct, strict=True)])
+    # Row 0 moves half of the rows by a half. Of the others one fifth of it is seen, for subsets have one size.
+    error = found.std(axis=0) / np.sqrt(500)
+    expected = np.array([0.125, *[0.125 / 25] * 5])
+    assert (np.abs(found.mean(axis=0) - expected) < 4 * error).all() and (error < 0.005).all()
 
 
 def test_scores_are_unbiased_and_their_standard_errors_right():

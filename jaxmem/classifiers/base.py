@@ -17,6 +17,11 @@ method `probabilities(scores)`. An iterative one may report on its fits in a met
 scalars; a "converged" that is False is made a warning. If it holds many times its `params` while it fits, a class
 attribute `copies` says how many times, so that batches can be cut to fit.
 
+Where folds follow the labels, every labelling has training rows of its own. A classifier may take a fold out of what it
+knows of all rows, in place of preparing the others anew: `foldable(X, n_classes, largest)` returns whatever that takes,
+a pytree (`largest`: the size of the largest fold), or None where it cannot; `fold(whole, inside, outside)` then returns
+the state of the rows numbered `outside` and the rows numbered `inside`, as `prepare` and `rows` would.
+
 Scores may have axes in front for the values of a hyperparameter, each of which is then tested (`Ridge(alpha=(1, 10))`).
 
 A classifier is a frozen dataclass of its hyperparameters, hence hashable, hence a static argument: the engine compiles

@@ -9,7 +9,7 @@ nearest training row is their own source, it is `r + (1 - r) Σ_c n_c (n_c - 1) 
 References: Fix & Hodges (1951); Dudani (1976) for weights by distance; scikit-learn's `KNeighborsClassifier`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 import jax
@@ -33,6 +33,13 @@ class _State:
     origin: Float[Array, " d"]
     points: Float[Array, "n d"]
     n_classes: int = field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Whole:
+    state: _State
+    nearest: Int[Array, "n l"]  # So many that enough are left without any fold.
 
 
 class _Rows(NamedTuple):
@@ -94,6 +101,32 @@ class KNeighbors:
 
         block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])
         return over_row_blocks(nearest, X_new, block_rows)[1]
+
+    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole:
+        """The neighbours of every row among all rows, as many as a fold can hold and `n_neighbors` more."""
+        state = self.prepare(X, n_classes)
+        if self.n_neighbors > len(X) - largest:
+            raise ValueError(
+                f"n_neighbors is {self.n_neighbors}, but folds leave only {len(X) - largest} training rows to choose "
+                "from."
+            )
+        more = replace(self, n_neighbors=min(len(X), largest + int(self.n_neighbors)), weights="uniform")
+        return _Whole(state, more.rows(state, X).neighbors)
+
+    def fold(self, whole: _Whole, inside: Int[Array, " m"], outside: Int[Array, " k"]) -> tuple[_State, _Rows]:
+        """The first of a row's neighbours that are not in its fold."""
+        state, k = whole.state, int(self.n_neighbors)
+        is_outside = jnp.zeros(len(state.points), bool).at[outside].set(True)
+        candidates = whole.nearest[inside]
+        there = is_outside[candidates]
+        rank = jnp.cumsum(there, axis=1) - 1
+        # What is not among the first k goes into a column that is thrown away.
+        place = jnp.where(there & (rank < k), rank, k)
+        chosen = jnp.zeros((len(inside), k + 1), jnp.int32)
+        chosen = chosen.at[jnp.arange(len(inside))[:, None], place].set(candidates)[:, :k]
+        votes = self._votes(state.points[inside], state.points, chosen)
+        number = jnp.cumsum(is_outside).astype(jnp.int32) - 1
+        return state, _Rows(number[chosen], votes)
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> Integer[Array, " n"]:
         """The labels themselves: there is nothing to fit."""

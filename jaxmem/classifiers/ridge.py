@@ -26,7 +26,7 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.classifiers._linear import centre, exactly
 from jaxmem.classifiers.base import class_sums
@@ -40,6 +40,14 @@ class _State:
     mean: Float[Array, " d"]
     basis: Float[Array, "d *alphas r"]  # T (QᵀQ + α TᵀT)⁻¹.
     coordinates: Float[Array, "n r"]  # Q.
+    n_classes: int = field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _Whole:
+    centred: Float[Array, "n r"]
+    gram: Float[Array, "r r"]
     n_classes: int = field(metadata={"static": True})
 
 
@@ -91,10 +99,7 @@ class Ridge:
         Z = centred * scale[None, :]
         within = None
         if 1 < X.shape[0] <= X.shape[1]:
-            # An orthonormal basis of the rows, found without squaring anything. They sum to zero: the last one is
-            # minus the sum of the others, and a basis of it would be a basis of rounding errors.
-            within, triangle = jnp.linalg.qr(Z[:-1].T)
-            Z = jnp.concatenate([triangle.T, -triangle.sum(axis=1)[None, :]])
+            within, Z = _within(Z)
         whitening = _whitening(Z, float(alpha.min()))
         if alpha.size > 1:
             whitening = exactly(whitening, jnp.linalg.eigh(exactly(whitening.T, whitening))[1])
@@ -116,6 +121,38 @@ class Ridge:
         sums, counts = class_sums(labels, state.coordinates, state.n_classes - 1)
         return _Params(sums, counts / labels.shape[0])
 
+    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
+        """The Gram matrix of all rows, from which a fold's is taken off: in double precision, for one penalty.
+
+        In single precision, the difference could have lost what the fold alone had.
+        """
+        n, d = X.shape
+        wide = X.dtype == jnp.float64
+        if not wide or isinstance(self.alpha, tuple) or n < 2 or (self.standardize and n <= d):
+            return None
+        Z = centre(X)[1]
+        if n <= d:
+            Z = _within(Z)[1]
+        return _Whole(Z, exactly(Z.T, Z), n_classes)
+
+    def fold(
+        self, whole: _Whole, inside: Int[Array, " m"], outside: Int[Array, " k"]
+    ) -> tuple[_State, Float[Array, "m r"]]:
+        """Take a fold's rows out of the Gram matrix, and solve for them."""
+        inner, outer = whole.centred[inside], whole.centred[outside]
+        mean, n = outer.mean(axis=0), outer.shape[0]
+        inner, outer = inner - mean[None, :], outer - mean[None, :]
+        # About the mean of the rows outside, the rows have as much more as their number times its square.
+        n_all = n + inner.shape[0]
+        gram = whole.gram + n_all * mean[:, None] * mean[None, :] - exactly(inner.T, inner)
+        if self.standardize:
+            varies = jnp.abs(outer).max(axis=0) > 1e-12 * jnp.abs(whole.centred).max(axis=0)
+            scale = jnp.where(varies, 1 / jnp.sqrt(jnp.where(varies, jnp.diag(gram) / n, 1)), 0)
+            inner, outer, gram = inner * scale[None, :], outer * scale[None, :], scale[:, None] * gram * scale[None, :]
+        penalised = gram + np.asarray(self.alpha, gram.dtype) * jnp.eye(len(gram), dtype=gram.dtype)
+        rows = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(penalised), inner.T).T
+        return _State(mean, jnp.zeros_like(gram), outer, whole.n_classes), rows
+
     def decision(
         self, state: _State, params: _Params, rows: Float[Array, "m *alphas r"]
     ) -> Float[Array, "*alphas m C"]:
@@ -124,6 +161,15 @@ class Ridge:
         scores = scores + jnp.broadcast_to(params.prior[:, None], scores.shape)
         scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
         return jnp.swapaxes(scores, -1, -2)
+
+
+def _within(Z: Float[Array, "n d"]) -> tuple[Float[Array, "d r"], Float[Array, "n r"]]:
+    """An orthonormal basis of few centred rows, found without squaring anything, and the rows in it.
+
+    They sum to zero: the last one is minus the sum of the others, and a basis of it would be one of rounding errors.
+    """
+    basis, triangle = jnp.linalg.qr(Z[:-1].T)
+    return basis, jnp.concatenate([triangle.T, -triangle.sum(axis=1)[None, :]])
 
 
 def _whitening(Z: Float[Array, "n r"], alpha: float) -> Float[Array, "r r"]:

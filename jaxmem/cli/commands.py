@@ -5,20 +5,25 @@ import json as json_format
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tyro
 
 from jaxmem import data
 from jaxmem.cli.testing import Options, as_values, conduct
 from jaxmem.costs import plan
 from jaxmem.folders import check_folder, write_folder
-from jaxmem.plots import null_figure, study_figures
+from jaxmem.plots import MemorizationTestDisplay, PermutationTestDisplay, study_figures
 from jaxmem.report import write_report
+from jaxmem.results import MemorizationTest, PermutationTest
 from jaxmem.studies import STUDIES, Record, Setting, Shard, dissect, epochs, load_record, merge, run_on_dask, run_shard
 from jaxmem.studies.records import as_config, versions
 from jaxmem.studies.study import forget, run
 from jaxmem.studies.summary import numbers
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["COMMANDS"]
 
@@ -130,7 +135,8 @@ def run_test(
 
     def write(finished: Path) -> None:
         test.save(finished / "test.npz")
-        null_figure(test).savefig(finished / "null.png", dpi=150)
+        if not np.ndim(test.statistic):  # Of several values of a setting there is no one null to draw.
+            _null_figure(test).savefig(finished / "null.png", dpi=150)
         text = as_config("test", dataclasses.asdict(setting), versions())
         (finished / "config.toml").write_text(text, encoding="utf-8")
 
@@ -170,7 +176,7 @@ def report(folder: tyro.conf.Positional[Path], json: bool = False) -> None:
         json: print the page and the study's numbers as JSON.
     """
     record = load_record(folder)
-    figures = study_figures(record.data)
+    figures = study_figures(record)
     for name, figure in figures.items():
         figure.savefig(folder / name, dpi=150)
     page = write_report(record, folder, figures)
@@ -291,7 +297,7 @@ def _unfinished(folder: Path) -> Path:
 
 def _write(record: Record, folder: Path, force: bool, quiet: bool, json: bool) -> None:
     """Write a record with its figures and page, and print what is wanted of it."""
-    figures = study_figures(record.data)
+    figures = study_figures(record)
     folder = record.save(folder, figures=figures, force=force)
     write_report(record, folder, figures)
     if json:
@@ -304,6 +310,17 @@ def _write(record: Record, folder: Path, force: bool, quiet: bool, json: bool) -
 def _as_values(record: Record) -> dict[str, Any]:
     claims = [{**claim._asdict(), "outcome": claim.outcome} for claim in record.claims]
     return {"study": record.study, "claims": claims, "numbers": numbers(record.data)}
+
+
+def _null_figure(test: PermutationTest | MemorizationTest) -> "Figure":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 4.0), layout="constrained")
+    if isinstance(test, MemorizationTest):
+        MemorizationTestDisplay.from_result(test, ax=figure.subplots())
+    else:
+        PermutationTestDisplay.from_result(test, ax=figure.subplots())
+    return figure
 
 
 def _files(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""Cross-validation whose folds follow the labels: every labelling prepares features of its own."""
+"""Cross-validation whose folds follow the labels: every labelling has training rows of its own.
+
+Features are prepared anew for every fold of every labelling, unless the classifier can take the rows of a fold out of
+what it knows of all rows (`foldable` and `fold`, see `jaxmem.classifiers.base`).
+"""
 
 from functools import partial
 from typing import Any
@@ -19,7 +23,7 @@ __all__ = ["RefoldedFit"]
 
 
 class RefoldedFit(OfFolds):
-    """Stratified cross-validation in which every labelling prepares features of its own."""
+    """Stratified cross-validation in which every labelling has training rows of its own."""
 
     def __init__(
         self,
@@ -33,11 +37,13 @@ class RefoldedFit(OfFolds):
         mesh: Mesh | None = None,
     ) -> None:
         super().__init__(classifier, metric, X, n_classes, name, folds)
-        self._X, self._mesh = on_all(X, mesh), mesh
+        foldable = getattr(classifier, "foldable", lambda X, n_classes, largest: None)
+        self._rows = on_all((X, foldable(X, n_classes, max(self.n_rows.values()))), mesh)
+        self._mesh = mesh
 
     def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
         """Fold, prepare, fit and score under every labelling."""
-        totals, diagnostics = _refolded(*self._static, self._mesh, self._X, labels)
+        totals, diagnostics = _refolded(*self._static, self._mesh, self._rows, labels)
         return Totals(dict(zip(self.n_rows, totals, strict=True)), {}, diagnostics)
 
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
@@ -52,22 +58,26 @@ def _refolded(
     folds: KFold,
     n_classes: int,
     mesh: Mesh | None,
-    X: Array,
+    features: tuple[Float[Array, "n d"], Any],
     labels: Integer[Array, "size n"],
 ) -> tuple[list[dict[str, Any]], dict[str, Array]]:
-    n = X.shape[0]
+    n = labels.shape[1]
     total = measured(metric, classifier, n_classes)
     diagnose = getattr(classifier, "diagnostics", lambda params: {})
 
-    def one(X: Array, labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+    def one(features: tuple[Array, Any], labels: Integer[Array, " n"]) -> tuple[list[dict[str, Any]], dict[str, Array]]:
+        X, whole = features
         fold, totals, diagnostics = folds.folds(labels, n_classes), [], []
         for k in range(folds.n_splits):
             size = folds.size(k, n)
             (inside,) = jnp.nonzero(fold == k, size=size)
             (outside,) = jnp.nonzero(fold != k, size=n - size)
             with jax.named_scope("prepare"):
-                state = classifier.prepare(X[outside], n_classes)
-                rows = classifier.rows(state, X[inside])
+                if whole is None:
+                    state = classifier.prepare(X[outside], n_classes)
+                    rows = classifier.rows(state, X[inside])
+                else:
+                    state, rows = classifier.fold(whole, inside, outside)  # pyright: ignore[reportAttributeAccessIssue]
             with jax.named_scope("fit"):
                 params = classifier.fit(state, labels[outside])
             with jax.named_scope("score"):
@@ -75,4 +85,4 @@ def _refolded(
             diagnostics.append(diagnose(params))
         return totals, worst(diagnostics)
 
-    return shared_out(lambda X, labels: jax.lax.map(partial(one, X), labels), mesh, X, labels)
+    return shared_out(lambda whole, labels: jax.lax.map(partial(one, whole), labels), mesh, features, labels)

@@ -89,7 +89,8 @@ def gradient_norms(
     the course of training: average over kept epochs for that.)
 
     Returns:
-        (n,), with a leading axis of members where there are several networks; 0 where the gradient is.
+        (n,), with a leading axis of members where there are several networks; at least 0, and 0 where the gradient is.
+        No similarity: it grows with the scale of the loss or logits.
     """
     found = list(_blocks(_norms, models, X, y, of, by, batch_size))
     return _together(models, np.concatenate(found, axis=1)[:, : len(X)])
@@ -107,7 +108,8 @@ def gradient_cosines(
     """Mean over examples of the cosine between the gradients of two networks, for all pairs at once.
 
     Larger is more alike; 1 is the same direction for every example, 0 what directions drawn at random have. The scale
-    of a network's loss or logits does not matter. By parameters, units of another order count as other units.
+    of a network's loss or logits does not matter (`jaxmem.similarity.GRADIENT_FACTS`). By parameters, units of another
+    order count as other units.
 
     Args:
         models: two or more networks of one structure; see `gradients`.
@@ -150,7 +152,8 @@ def gradient_coherence(
 ) -> Float[np.ndarray, " members"] | np.floating:
     """Mean cosine between the gradients of two distinct examples of one network; see the top of this file.
 
-    Larger is more alike: a step that helps one example helps the others. Arguments as in `gradients`.
+    Larger is more alike: a step that helps one example helps the others. Neither the scale of any gradient matters nor
+    the axes that they are given in (`jaxmem.similarity.GRADIENT_FACTS`). Arguments as in `gradients`.
 
     Returns:
         From -1 / (n - 1) to 1, n being the number of examples whose gradient is not zero; a number, or (members,).
@@ -175,7 +178,7 @@ def gini(values: Any) -> Float[np.ndarray, "..."] | np.floating:
     """Gini coefficient of quantities that are not negative: how unequally their sum is spread over them.
 
     Half the mean absolute difference of all pairs over the mean: sum_i (2 i - n - 1) x_i / (n sum_i x_i), x in
-    increasing order. 0 where all are equal, (n - 1) / n where one has everything.
+    increasing order. 0 where all are equal, (n - 1) / n where one has everything; their scale does not matter.
 
     Args:
         values: (..., n), such as loss sensitivities; finite.

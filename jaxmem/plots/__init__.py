@@ -1,11 +1,20 @@
-"""Pictures of results: labelled numbers in, a Matplotlib figure out. Nothing here computes a statistic but means."""
+"""Pictures of results: displays as scikit-learn has them, of single results, and the figures of studies.
+
+Nothing here computes a statistic that results do not have. Colours are those of Okabe & Ito and viridis, with a marker
+or a line style beside each; all else is left to Matplotlib's styles, `plt.style.use("dark_background")` say.
+"""
 
 from jaxmem.plots.bridge import bridge_figure
-from jaxmem.plots.null import null_figure
+from jaxmem.plots.dynamics import LearningDynamicsDisplay
+from jaxmem.plots.examples import MemorizedExamplesDisplay
+from jaxmem.plots.indices import MemorizationCurveDisplay, MemorizationMapDisplay
+from jaxmem.plots.nulls import MemorizationTestDisplay, PermutationTestDisplay, PValueConvergenceDisplay
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
 from jaxmem.plots.similarity import (
-    dissection_figures,
+    SimilarityDisplay,
+    heatmaps_figure,
+    maps_figure,
     similarity_heatmap,
     similarity_map,
     similarity_over_epochs,
@@ -14,20 +23,30 @@ from jaxmem.plots.studies import (
     epochs_figure,
     indices_figure,
     label_noise_figure,
+    layer_maps_figure,
     retraining_figure,
     stopping_figure,
     study_figures,
 )
 
 __all__ = [
+    "LearningDynamicsDisplay",
+    "MemorizationCurveDisplay",
+    "MemorizationMapDisplay",
+    "MemorizationTestDisplay",
+    "MemorizedExamplesDisplay",
+    "PValueConvergenceDisplay",
+    "PermutationTestDisplay",
+    "SimilarityDisplay",
     "bridge_figure",
     "conflicts_figure",
-    "dissection_figures",
     "epochs_figure",
+    "heatmaps_figure",
     "indices_figure",
     "label_noise_figure",
+    "layer_maps_figure",
     "learning_order_figure",
-    "null_figure",
+    "maps_figure",
     "retraining_figure",
     "scores_figure",
     "similarity_heatmap",

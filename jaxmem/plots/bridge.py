@@ -27,7 +27,8 @@ def bridge_figure(data: "xarray.Dataset") -> "Figure":
             own = data.sel(measure=measure, classifier=classifier).isel(layer=-1, epoch=slice(1, None))
             for number, (model, kind) in enumerate(zip(data.model.values, kinds, strict=True)):
                 of_kind = [place for place, other in enumerate(kinds) if other == kind]
-                shade = colormaps[maps[kind]](0.4 + 0.6 * (of_kind.index(number) + 1) / len(of_kind))
+                # Neither end of a map: it would vanish on white, or on black.
+                shade = colormaps[maps[kind]](0.35 + 0.45 * (of_kind.index(number) + 1) / len(of_kind))
                 memorization = own.sel(model=model).memorization.mean(["seed", "perturbation"]).values
                 dissimilarity = own.sel(model=model).dissimilarity.values
                 panel.plot(memorization, dissimilarity, "-", color=shade, lw=1)

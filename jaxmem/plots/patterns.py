@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxmem.plots.panels import COLORS, finish, grid, line
+from jaxmem.plots.panels import COLORS, MARKERS, finish, grid, legend_below, line
 from jaxmem.studies.summary import over_seeds
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["conflicts_figure", "learning_order_figure"]
 
-_MARKERS = "osD^vPX*"
 _COLUMNS = 5
 
 
@@ -27,11 +26,10 @@ def learning_order_figure(data: "xarray.Dataset") -> "Figure":
         if group == "alone":
             models = np.append(models, "images")
         for number, model in enumerate(models):
-            style = _MARKERS[number % len(_MARKERS)] + "-"
+            style = MARKERS[number % len(MARKERS)] + "-"
             color = COLORS[number % len(COLORS)]
             line(panel, data.epoch.values, over_seeds(data[name].sel(model=model)), style, color, str(model))
         panel.set_title(title, fontsize=10)
-        panel.legend(fontsize=8, framealpha=0.8, loc="lower right" if group != "alone" else "center right")
     noisy = data.isel(model=1)
     lines = {
         "wrong_labels_as_true": ("as their true class", COLORS[0], "o-"),
@@ -41,9 +39,9 @@ def learning_order_figure(data: "xarray.Dataset") -> "Figure":
     for name, (label, color, style) in lines.items():
         line(panels[0, 2], data.epoch.values, over_seeds(noisy[name]), style, color, label)
     panels[0, 2].set_title(f"{noisy.model.item()}: wrong labels, predicted", fontsize=10)
-    panels[0, 2].legend(fontsize=8, framealpha=0.8, loc="best")
     for panel in panels[0]:
         panel.set_xlabel("epoch")
+        legend_below(panel, n_columns=2)
     panels[0, 0].set_ylabel("share of rows")
     figure.suptitle(data.attrs["question"], fontsize=12)
     return figure
@@ -62,7 +60,10 @@ def conflicts_figure(data: "xarray.Dataset") -> "Figure":
         line(panel, data.epoch.values, over_seeds(own.follows_stamp), "o-", COLORS[0], "follows the first named")
         line(panel, data.epoch.values, over_seeds(own.follows_canvas), "s-", COLORS[1], "follows the second named")
         panel.set_title(str(model), fontsize=10)
+    # The last panel of every column, which need not be in the last row.
+    for panel in panels.flat[max(0, n - columns) : n]:
         panel.set_xlabel("epoch")
+        panel.tick_params(labelbottom=True)
     for panel in panels[:, 0]:
         panel.set_ylabel("share of test rows")
     return finish(figure, panels[0, 0], "Two patterns agree in training: which one is followed where they disagree?")

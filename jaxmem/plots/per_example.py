@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxmem.plots.panels import COLORS, GREY
+from jaxmem.plots.panels import COLORS, GREY, numbered
 
 if TYPE_CHECKING:
     import xarray
@@ -27,9 +27,7 @@ def scores_figure(data: "xarray.Dataset") -> "Figure":
     panel = left.subplots()
     correlations = data.rank_correlation.mean("seed").transpose("score", "other_score").values
     image = panel.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
-    for place, value in np.ndenumerate(correlations):
-        color = "white" if abs(value) > 0.6 else "black"
-        panel.text(place[1], place[0], f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+    numbered(panel, image, "{:.2f}", fontsize=7)
     panel.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     panel.set_yticks(range(len(names)), names, fontsize=8)
     left.colorbar(image, ax=panel, shrink=0.6)

@@ -1,12 +1,15 @@
 """Pictures of similarities between networks: heat maps, maps of the networks, and groups over epochs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from jaxmem.plots.panels import COLORS, GREY, finish, grid
+from jaxmem.inputs import one_of
+from jaxmem.plots.panels import COLORS, GREY, MARKERS, Display, axes_for, finish, grid, legend_below
+from jaxmem.results import GroupSimilarityTest
 from jaxmem.similarity import Facts, Measure, classical_scaling, square_distance
 from jaxmem.studies.dissection import FACTS, shown_layer
 
@@ -15,10 +18,97 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["dissection_figures", "similarity_heatmap", "similarity_map", "similarity_over_epochs"]
+__all__ = [
+    "SimilarityDisplay",
+    "heatmaps_figure",
+    "maps_figure",
+    "similarity_heatmap",
+    "similarity_map",
+    "similarity_over_epochs",
+]
 
-# Each colour with a marker of its own, for print in grey.
-_COLORS, _MARKERS = (*COLORS, GREY), ("o", "s", "^", "D", "v", "P", "X")
+_COLORS, _MARKERS = (*COLORS, GREY), MARKERS
+
+
+@dataclass(eq=False)
+class SimilarityDisplay(Display):
+    """Similarities of networks as a heat map, or as a map on which networks are the nearer the more alike they are.
+
+    Make one with `from_similarities` or `from_result`.
+
+    Attributes:
+        similarities: shape (N, N).
+        groups: the group of every network, shape (N,).
+        measure: says how similarities become distances.
+        ax_, figure_: the axes that `plot` drew on, and their figure.
+    """
+
+    similarities: Float[np.ndarray, "N N"]
+    groups: list[str]
+    measure: str | Measure | Facts = "cka"
+
+    @classmethod
+    def from_similarities(
+        cls,
+        similarities: Any,
+        groups: Sequence[Any],
+        *,
+        measure: str | Measure | Facts = "cka",
+        kind: str = "heatmap",
+        ax: "Axes | None" = None,
+    ) -> "SimilarityDisplay":
+        """Draw what `jm.similarities` returns.
+
+        Args:
+            similarities: shape (N, N), by `measure`.
+            groups: the group of every network, or its name, shape (N,).
+            measure: as it was given to `jm.similarities`.
+            kind: see `plot`.
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+
+        Raises:
+            ValueError: no square matrix, groups of another number, or an unknown kind or measure.
+        """
+        matrix, names = np.asarray(similarities, float), [str(group) for group in groups]
+        if matrix.shape != (len(names), len(names)) or len(names) < 2:
+            raise ValueError(
+                f"similarities must be a matrix of 2 networks or more with one group for each, but has shape "
+                f"{matrix.shape}, and there are {len(names)} groups."
+            )
+        return cls(matrix, names, measure).plot(ax, kind=kind)
+
+    @classmethod
+    def from_result(
+        cls,
+        result: GroupSimilarityTest,
+        *,
+        measure: str | Measure | Facts = "cka",
+        kind: str = "heatmap",
+        ax: "Axes | None" = None,
+    ) -> "SimilarityDisplay":
+        """Draw the similarities behind a result of `jm.group_similarity_test`; see `from_similarities`.
+
+        Raises:
+            ValueError: no such result, or an unknown kind or measure.
+        """
+        if not isinstance(result, GroupSimilarityTest):
+            raise ValueError(f"result must be of jm.group_similarity_test, but is a {type(result).__name__}.")
+        groups = [result.first if first else result.second for first in result.in_first]
+        return cls.from_similarities(result.similarities, groups, measure=measure, kind=kind, ax=ax)
+
+    def plot(self, ax: "Axes | None" = None, *, kind: str = "heatmap") -> "SimilarityDisplay":
+        """Draw it.
+
+        Args:
+            ax: Matplotlib axes to draw on; None: those of a new figure.
+            kind: "heatmap" or "map"; see `similarity_heatmap` and `similarity_map`.
+        """
+        title = self.measure if isinstance(self.measure, str) else ""
+        if one_of(kind, ("heatmap", "map"), "kind") == "heatmap":
+            return self._on(similarity_heatmap(self.similarities, self.groups, axes=ax, title=title))
+        ax = similarity_map(self.similarities, self.groups, measure=self.measure, axes=ax, title=title)
+        legend_below(ax, n_columns=3)
+        return self._on(ax)
 
 
 def similarity_heatmap(
@@ -43,7 +133,7 @@ def similarity_heatmap(
     order = np.argsort([names.index(group) for group in groups], kind="stable")
     matrix = np.asarray(similarities, float)[np.ix_(order, order)]
     sizes = [list(groups).count(name) for name in names]
-    axes = _new_axes(4.6, 4.2) if axes is None else axes
+    axes = axes_for(axes, 4.6, 4.2)
     off = matrix[~np.eye(len(matrix), dtype=bool)]
     first, last = float(off.min() if low is None else low), float(off.max() if high is None else high)
     image = axes.imshow(matrix, cmap="viridis", vmin=first, vmax=max(last, first + 1e-9))
@@ -79,7 +169,7 @@ def similarity_map(
         title: above the map; the share of the squared distances that the plane shows is added to it.
     """
     places, share = classical_scaling(square_distance(np.asarray(similarities, float), measure))
-    axes = _new_axes(4.4, 4.0) if axes is None else axes
+    axes = axes_for(axes, 4.4, 4.0)
     for number, name in enumerate(dict.fromkeys(groups)):
         own = places[np.array([group == name for group in groups])]
         color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
@@ -124,29 +214,39 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
     return finish(figure, panels[0, -1], "Similarity within groups of networks")
 
 
-def dissection_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
-    """The figures of the study `dissect` by file name: over epochs, heat maps, and maps of the networks."""
-    last, groups = data.isel(epoch=-1).sel(rows="test"), [str(group) for group in data.group_of_network.values]
-    measures = [str(measure) for measure in data.measure.values]
-    columns = min(3, len(measures))
-    rows = -(-len(measures) // columns)
-    (heat, cells), (maps, places) = (grid(rows, columns, wide=True, sharex=False, shares=False) for _ in range(2))
-    for number, measure in enumerate(measures):
-        at = divmod(number, columns)
-        matrix = last.similarity.sel(measure=measure, layer=shown_layer(data, measure)).values
-        title = f"{measure}, {shown_layer(data, measure)}"
-        title += "" if FACTS[measure].larger_is_similar else " (0: alike)"
-        similarity_heatmap(matrix, groups, axes=cells[at], title=title)
-        similarity_map(matrix, groups, measure=FACTS[measure], axes=places[at], title=measure)
-    for empty in [*cells.flat[len(measures) :], *places.flat[len(measures) :]]:
+def heatmaps_figure(data: "xarray.Dataset") -> "Figure":
+    """Similarities of all networks of the study `dissect` on test rows at the last epoch, a heat map per measure."""
+    figure, panels, groups = _per_measure(data)
+    for panel, (measure, layer, matrix) in zip(panels.flat, _last(data), strict=False):
+        title = f"{measure}, {layer}" + ("" if FACTS[measure].larger_is_similar else " (0: alike)")
+        similarity_heatmap(matrix, groups, axes=panel, title=title)
+    figure.suptitle(f"Similarity of networks on test rows, epoch {int(data.epoch.values[-1])}", fontsize=12)
+    return figure
+
+
+def maps_figure(data: "xarray.Dataset") -> "Figure":
+    """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure."""
+    figure, panels, groups = _per_measure(data)
+    for panel, (measure, _, matrix) in zip(panels.flat, _last(data), strict=False):
+        similarity_map(matrix, groups, measure=FACTS[measure], axes=panel, title=measure)
+    return finish(
+        figure, panels[0, 0], f"Networks by their similarity on test rows, epoch {int(data.epoch.values[-1])}"
+    )
+
+
+def _per_measure(data: "xarray.Dataset") -> "tuple[Figure, Any, list[str]]":
+    """A figure with a panel for every measure, and the group of every network."""
+    n = data.sizes["measure"]
+    columns = min(3, n)
+    figure, panels = grid(-(-n // columns), columns, wide=True, sharex=False, shares=False)
+    for empty in panels.flat[n:]:
         empty.set_visible(False)
-    epoch = int(data.epoch.values[-1])
-    heat.suptitle(f"Similarity of networks on test rows, epoch {epoch}", fontsize=12)
-    finish(maps, places[0, 0], f"Networks by their similarity on test rows, epoch {epoch}")
-    return {"similarity.png": similarity_over_epochs(data), "heatmaps.png": heat, "map.png": maps}
+    return figure, panels, [str(group) for group in data.group_of_network.values]
 
 
-def _new_axes(width: float, height: float) -> "Axes":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained").subplots()
+def _last(data: "xarray.Dataset") -> Iterator[tuple[str, str, np.ndarray]]:
+    """By measure, the layer that is shown and the similarities on test rows at the last epoch."""
+    last = data.isel(epoch=-1).sel(rows="test")
+    for measure in map(str, data.measure.values):
+        layer = shown_layer(data, measure)
+        yield measure, layer, last.similarity.sel(measure=measure, layer=layer).values

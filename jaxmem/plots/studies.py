@@ -1,14 +1,17 @@
 """Figures of studies, from their labelled numbers alone (`Record.data`, or a results file opened with xarray)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxmem.plots.bridge import bridge_figure
-from jaxmem.plots.panels import COLORS, GREY, finish, grid, line
+from jaxmem.plots.indices import MemorizationMapDisplay
+from jaxmem.plots.panels import COLORS, GREY, finish, grid, line, undefined
 from jaxmem.plots.patterns import conflicts_figure, learning_order_figure
 from jaxmem.plots.per_example import scores_figure
-from jaxmem.plots.similarity import dissection_figures
+from jaxmem.plots.similarity import heatmaps_figure, maps_figure, similarity_over_epochs
+from jaxmem.studies import STUDIES, Record
 from jaxmem.studies.summary import over_seeds, shown
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ __all__ = [
     "epochs_figure",
     "indices_figure",
     "label_noise_figure",
+    "layer_maps_figure",
     "retraining_figure",
     "stopping_figure",
     "study_figures",
@@ -28,27 +32,16 @@ __all__ = [
 # Told apart by colour-blind readers and in grey.
 _OBSERVED, _NULL, _TEST, _LEARNING, _CHANCE = (*COLORS[:4], GREY)
 
+# So many names have room for five points each in a panel of the usual width.
+_PLACES = 6
 
-def study_figures(data: "xarray.Dataset") -> "dict[str, Figure]":
-    """The figures of a study by file name."""
-    if "follows_stamp" in data:
-        return {"learning-order.png": learning_order_figure(data), "conflicts.png": conflicts_figure(data)}
-    if "correlation_with_memorization" in data:
-        return {"scores.png": scores_figure(data)}
-    if "similarity" in data:
-        return dissection_figures(data)
-    figures = {"indices.png": indices_figure(data)}
-    if data.attrs["axis"] == "epoch":
-        figures = {"epochs.png": epochs_figure(data), **figures}
-    if data.wrong_labels_as_given.notnull().any() and data.sizes["epoch"] > 2:
-        figures["wrong-labels.png"] = label_noise_figure(data)
-    if "retrained_null" in data:
-        figures["retraining.png"] = retraining_figure(data)
-    if "stopped_test_accuracy" in data:
-        figures["stopping.png"] = stopping_figure(data)
-    if "dissimilarity" in data:
-        figures["bridge.png"] = bridge_figure(data)
-    return figures
+
+def study_figures(record: Record) -> "dict[str, Figure]":
+    """The figures of a study by file name, those that `Study.figures` names; of what its rows do not have, none."""
+    names = list(STUDIES[record.study].figures)
+    if "wrong-labels" in names and not _has_wrong_labels(record.data):
+        names.remove("wrong-labels")
+    return {f"{name}.png": _FIGURES[name](record.data) for name in names}
 
 
 def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str | None = None) -> "Figure":
@@ -97,6 +90,9 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
     figure, panels = grid(
         len(rows) * len(groups), len(columns), wide=axis != "epoch", sharex=axis not in ("perturbation", "layer")
     )
+    n_places = part.sizes[axis]
+    if axis in ("model", "classifier") and n_places > _PLACES:
+        figure.set_figwidth(figure.get_figwidth() * min(2, n_places / _PLACES))
     for group, (group_name, of_group) in enumerate(groups):
         for row, (name, which) in enumerate(rows):
             for column, (title, chosen) in enumerate(columns):
@@ -110,6 +106,24 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
                 if group * len(rows) + row == len(panels) - 1:
                     panel.set_xlabel({"perturbation": "strength"}.get(axis, axis))
     return finish(figure, panels[0, 0], data.attrs["question"])
+
+
+def layer_maps_figure(data: "xarray.Dataset") -> "Figure":
+    """Memorization index in every layer at every epoch, means over seeds and perturbations.
+
+    A row of panels per classifier, a column per model, each on a scale of its own.
+    """
+    figure, panels = grid(data.sizes["classifier"], data.sizes["model"], wide=True, sharex=False, shares=False)
+    for row, classifier in enumerate(data.classifier.values):
+        for column, model in enumerate(data.model.values):
+            own = data.memorization.sel(classifier=classifier, model=model).mean(["seed", "perturbation"])
+            own = own.dropna("layer", how="all").transpose("layer", "epoch")
+            places = own.layer.values.tolist(), own.epoch.values.tolist()
+            panel = MemorizationMapDisplay(*places, own.values, "memorization").plot(panels[row, column]).ax_
+            panel.grid(False)
+            panel.set_title(f"{model}, {classifier}", fontsize=10)
+    figure.suptitle("Memorization in every layer at every epoch", fontsize=12)
+    return figure
 
 
 def label_noise_figure(data: "xarray.Dataset") -> "Figure":
@@ -186,10 +200,8 @@ def _indices(panel: "Axes", part: "xarray.Dataset", axis: str) -> None:
         moved = places if ordered else places + 0.12 * (number - (len(series) - 1) / 2)
         style = marker + ("" if not ordered else "-" if filled else ":")
         found = over_seeds(values)
-        line(panel, moved, found, style, color, label, markerfacecolor=color if filled else "white")
-        # A learning index is undefined where the null is perfect: a gap would look like a slip.
-        for place in np.asarray(moved, float)[np.isnan(found["mean"].values.ravel())]:
-            panel.text(place, 0.5, "undefined", color=color, rotation=90, ha="center", va="center", fontsize=7)
+        line(panel, moved, found, style, color, label, markerfacecolor=color if filled else panel.get_facecolor())
+        undefined(panel, np.asarray(moved)[np.isnan(found["mean"].values.ravel())], color)
     long = max(map(len, ticks)) > 4
     panel.set_xticks(places, ticks, rotation=35 if long else 0, ha="right" if long else "center", fontsize=8)
 
@@ -212,3 +224,25 @@ def _dynamics(panel: "Axes", data: "xarray.Dataset", layer: str) -> None:
     raw_null = raw.paired_null.mean(over).item()
     panel.axhline(raw_null, color=_NULL, lw=0.8, ls=(0, (1, 2)), label="paired null of raw inputs")
     panel.set_xticks(places, [str(epoch) for epoch in own.epoch.values])
+
+
+def _has_wrong_labels(data: "xarray.Dataset") -> bool:
+    """Whether there are rows with wrong labels, and epochs enough to follow them."""
+    return bool(data.wrong_labels_as_given.notnull().any()) and data.sizes["epoch"] > 2
+
+
+_FIGURES: "dict[str, Callable[[xarray.Dataset], Figure]]" = {
+    "bridge": bridge_figure,
+    "conflicts": conflicts_figure,
+    "epochs": epochs_figure,
+    "heatmaps": heatmaps_figure,
+    "indices": indices_figure,
+    "layer-maps": layer_maps_figure,
+    "learning-order": learning_order_figure,
+    "map": maps_figure,
+    "retraining": retraining_figure,
+    "scores": scores_figure,
+    "similarity": similarity_over_epochs,
+    "stopping": stopping_figure,
+    "wrong-labels": label_noise_figure,
+}

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from jaxmem.inference import Estimate, adjusted, binomial_pvalue, check_level, of_means
 from jaxmem.inputs import one_of
 from jaxmem.results.base import Result
+from jaxmem.results.html import facts, histogram
 
 if TYPE_CHECKING:
     import pandas
@@ -97,6 +98,11 @@ class MemorizationTest(Result):
         """
         null = float(self.null_distribution.mean())
         return learning_index(self.statistic, null) if null < 1 else float("nan")
+
+    @property
+    def selectivity(self) -> float:
+        """The score minus the paired null's mean: the mean control task of Hewitt & Liang (2019)."""
+        return self.statistic - float(self.null_distribution.mean())
 
     def estimate(self, quantity: str, confidence_level: float = 0.95) -> Estimate:
         """A number with the interval that the random permutations leave it, for these very features and copies.
@@ -228,6 +234,20 @@ class MemorizationTest(Result):
             f"  learning index {self.learning:.3f} (p = {self.learning_pvalue:.4g})   "
             f"memorization index {self.memorization:.3f} (p = {self.memorization_pvalue:.4g})"
         )
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        null = self.null_distribution
+        rows = [
+            ("observed", f"{self.statistic:.4f}"),
+            ("paired null", f"{null.mean():.4f} ± {null.std():.4f} (B = {null.size})"),
+            ("chance", f"{self.chance:.4f}"),
+            ("learning index", f"{self.learning:.3f} (p = {self.learning_pvalue:.4g})"),
+            ("memorization index", f"{self.memorization:.3f} (p = {self.memorization_pvalue:.4g})"),
+        ]
+        if self.test_statistic is not None:
+            rows.insert(3, ("independent test", f"{self.test_statistic:.4f}"))
+        return facts(f"MemorizationTest: {self.classifier}, accuracy", rows, histogram(null, self.statistic))
 
     def to_dataset(self) -> "xarray.Dataset":
         """The numbers as an `xarray.Dataset`; dimensions: permutation (1 .. B), example (rows of copies)."""

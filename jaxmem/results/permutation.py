@@ -19,6 +19,7 @@ from jaxmem.inference import (
 )
 from jaxmem.inputs import as_number
 from jaxmem.results.base import Result
+from jaxmem.results.html import facts, histogram, listing
 
 if TYPE_CHECKING:
     import pandas
@@ -203,6 +204,21 @@ class PermutationTest(Result):
         values = [function(s, null) for s, null in zip(np.ravel(self.statistic), nulls, strict=True)]
         return np.array(values) if np.ndim(self.statistic) else float(values[0])
 
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        null = np.atleast_2d(self.null_distribution.T)
+        rows = []
+        for observed, permuted, p in zip(np.ravel(self.statistic), null, np.ravel(self.pvalue), strict=True):
+            rows += [
+                ("statistic", f"{observed:.4f}"),
+                ("null", f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"),
+                ("p-value", f"{p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})"),
+            ]
+        if self.stopping is not None:
+            rows.append(("stopped by", f"{self.stopping!r}, of {self.n_permutations} permutations"))
+        picture = histogram(null[0], float(np.ravel(self.statistic)[0])) if len(null) == 1 else ""
+        return facts(f"PermutationTest: {self.classifier}, {self.metric}", rows, picture)
+
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
         null = np.atleast_2d(self.null_distribution.T)
@@ -270,6 +286,19 @@ class PermutationTests(Result):
         names = ("statistic", "null_mean", "null_std", "zscore", "pvalue", "pvalue_adjusted", "rejected")
         columns = {name: getattr(self, name) for name in names}
         return pandas.DataFrame(columns, pandas.Index(self.names, name="test"))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        drawn = "every labelling" if self.exact else f"B = {self.n_permutations}"
+        columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted
+        rows = [
+            (str(name), f"{statistic:.4f}", f"{mean:.4f}", f"{p:.4g}", f"{adjusted:.4g}")
+            for name, statistic, mean, p, adjusted in zip(*columns, strict=True)
+        ]
+        title = f"PermutationTests: {self.classifier}, {self.metric}, {self.correction}, {drawn}"
+        return listing(
+            title, ("test", "statistic", "null", "p-value", "adjusted"), rows, self.rejected.tolist(), self.alpha
+        )
 
     def __repr__(self) -> str:
         """One line per test."""

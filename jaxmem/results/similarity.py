@@ -12,6 +12,7 @@ from jaxmem.inference import Estimate, difference_of_pairs, of_pairs
 from jaxmem.inputs import one_of
 from jaxmem.permutations import plan
 from jaxmem.results.base import Saved
+from jaxmem.results.html import facts, histogram, listing
 
 if TYPE_CHECKING:
     import pandas
@@ -54,6 +55,15 @@ class _Permuted(Saved):
         drawn = "every labelling" if self.exact else f"B = {null.size}"
         return f"  null {null.mean():.4f} ± {null.std():.4f} ({drawn})\n  p = {self.pvalue:.4g} ({self.alternative})"
 
+    def _as_html(self, title: str, rows: list[tuple[str, str]]) -> str:
+        null = self.null_distribution
+        drawn = "every labelling" if self.exact else f"B = {null.size}"
+        tested = [
+            ("null", f"{null.mean():.4f} ± {null.std():.4f} ({drawn})"),
+            ("p-value", f"{self.pvalue:.4g} ({self.alternative})"),
+        ]
+        return facts(title, [*rows, *tested], histogram(null, self.statistic))
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SimilarityTest(_Permuted):
@@ -79,6 +89,11 @@ class SimilarityTest(_Permuted):
         key = jax.random.wrap_key_data(jnp.asarray(self.key_data), impl=self.key_impl)
         planned = plan(key, np.arange(self.n_rows), n_permutations=self.n_permutations)
         return np.asarray(planned.stream.permutation(index))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        rows = [("similarity", f"{self.statistic:.4f}"), ("beyond the null's mean", f"{self.excess:.4f}")]
+        return self._as_html(f"SimilarityTest: {self.measure}, {self.n_rows} rows", rows)
 
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
@@ -128,6 +143,12 @@ class GroupSimilarityTest(_Permuted):
             ValueError: a level out of (0, 1).
         """
         return difference_of_pairs(self.similarities, self.in_first, confidence_level)
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        rows = [(f"within {group}", f"{self.within(group):.4f}") for group in (self.first, self.second)]
+        title = f"GroupSimilarityTest: {self.first} ({self.in_first.sum()}), {self.second} ({(~self.in_first).sum()})"
+        return self._as_html(title, [*rows, ("difference", f"{self.difference():.4f}")])
 
     def __repr__(self) -> str:
         """The numbers that one looks for, in a short block."""
@@ -182,6 +203,18 @@ class SimilarityTests(Saved):
         names = ("statistic", "excess", "pvalue", "pvalue_adjusted", "rejected")
         columns = {name: getattr(self, name) for name in names}
         return pandas.DataFrame(columns, pandas.Index(self.names, name="test"))
+
+    def _repr_html_(self) -> str:
+        """The same for a notebook."""
+        drawn = "every labelling" if self.exact else f"B = {len(self.null_distribution)}"
+        columns = self.names, self.statistic, self.excess, self.pvalue, self.pvalue_adjusted
+        rows = [
+            (str(name), f"{statistic:.4f}", f"{excess:.4f}", f"{p:.4g}", f"{adjusted:.4g}")
+            for name, statistic, excess, p, adjusted in zip(*columns, strict=True)
+        ]
+        names = ("test", "statistic", "beyond the null's mean", "p-value", "adjusted")
+        title = f"SimilarityTests: {self.what}, {self.correction}, {drawn}"
+        return listing(title, names, rows, self.rejected.tolist(), self.alpha)
 
     def __repr__(self) -> str:
         """One line per test."""

@@ -11,7 +11,7 @@ from jaxmem.similarity.cka import CKA
 from jaxmem.similarity.functions import Agreement, ErrorOverlap, JensenShannon, Kappa
 from jaxmem.similarity.groups import group_similarity_test, group_similarity_tests
 from jaxmem.similarity.matching import similarity_test, similarity_tests
-from jaxmem.similarity.measures import MEASURES, fewest_rows, measure_by_name
+from jaxmem.similarity.measures import GRADIENT_FACTS, MEASURES, fewest_rows, measure_by_name
 from jaxmem.similarity.neighbors import NeighborOverlap
 from jaxmem.similarity.pairs import pair_similarity, similarities
 from jaxmem.similarity.predictivity import LinearPredictivity
@@ -22,6 +22,7 @@ from jaxmem.similarity.scaling import classical_scaling, square_distance
 __all__ = [
     "CCA",
     "CKA",
+    "GRADIENT_FACTS",
     "INVARIANCES",
     "MEASURES",
     "PWCCA",

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 
 __all__ = ["INVARIANCES", "TAKES", "Facts", "Measure"]
 
-TAKES = ("features", "logits", "predictions", "errors")
+TAKES = ("features", "logits", "predictions", "errors", "gradients")
 # What may be done to one of the two networks, each for itself, without a measure noticing.
 INVARIANCES = ("translation", "scaling", "rotation", "linear map", "dead units", "increasing map")
 
@@ -35,7 +35,8 @@ class Facts(NamedTuple):
 
     Attributes:
         takes: what it compares, a row per example: "features" (n, d); "logits" (n, C); "predictions", logits or class
-            numbers (n,); "errors", whether each row is predicted wrongly, booleans (n,).
+            numbers (n,); "errors", whether each row is predicted wrongly, booleans (n,); "gradients", a row each too,
+            which `jaxmem.nets` computes from the networks themselves.
         low, high: its range.
         larger_is_similar: True for similarities, False for divergences.
         invariances: which of `INVARIANCES` leave it as it is: adding a constant to a feature; multiplying all features

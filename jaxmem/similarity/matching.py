@@ -25,7 +25,7 @@ from jaxmem.inputs import as_key, as_number
 from jaxmem.permutations import Stream, plan
 from jaxmem.results import SimilarityTest, SimilarityTests, key_fields
 from jaxmem.similarity.base import Measure
-from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
+from jaxmem.similarity.measures import as_networks, measure_by_name
 from jaxmem.similarity.pairs import compared, prepared
 
 __all__ = ["similarity_test", "similarity_tests"]
@@ -54,10 +54,10 @@ def similarity_test(
     measure, key = measure_by_name(measure), as_key(key)
     n_permutations = as_number(n_permutations, "n_permutations")
     arrays = as_networks(measure, (X, Y), ("X", "Y"))
-    check_directions(measure, arrays, ("X", "Y"))
     n, alternative = len(arrays[0]), _more_alike(measure)
+    states = prepared(measure, arrays, ("X", "Y"))
     planned = plan(key, np.arange(n), n_permutations=n_permutations)
-    scores = _scores(measure, arrays, planned.stream, planned.n_permutations)
+    scores = _scores(measure, states, planned.stream, planned.n_permutations)
     scaled = _scaled(scores)
     return SimilarityTest(
         measure=repr(measure),
@@ -99,17 +99,17 @@ def similarity_tests(
     names = [f"pairs[{name!r}][{side}]" for name in pairs for side in (0, 1)]
     # Checked together, so that all of them have the same rows.
     arrays = as_networks(measure, [X for pair in pairs.values() for X in pair], names)
-    for at in range(0, len(arrays), 2):
-        check_directions(measure, arrays[at : at + 2], names[at : at + 2])
+
+    def states(at: int) -> list[Any]:
+        return prepared(measure, arrays[at : at + 2], names[at : at + 2])
+
+    firsts = range(0, len(arrays), 2)
+    for at in firsts:  # Before anything is permuted, what the last pair cannot do.
+        states(at)
     alternative = _more_alike(measure)
     planned = plan(key, np.arange(len(arrays[0])), n_permutations=n_permutations)
     check_reachable(correction, len(pairs), planned.n_permutations, alternative, alpha)
-    scores = np.stack(
-        [
-            _scores(measure, arrays[at : at + 2], planned.stream, planned.n_permutations)
-            for at in range(0, len(arrays), 2)
-        ]
-    )
+    scores = np.stack([_scores(measure, states(at), planned.stream, planned.n_permutations) for at in firsts])
     separate, adjusted = family_pvalues(_scaled(scores), alternative, correction, rounding=_ROUNDING)
     return SimilarityTests(
         names=np.array(list(pairs), str),
@@ -136,11 +136,10 @@ def _scaled(scores: Float[np.ndarray, "*tests labellings"]) -> Float[np.ndarray,
 
 
 def _scores(
-    measure: Measure, arrays: list[Float[Array, "n _"]], stream: Stream, n_permutations: int
+    measure: Measure, states: list[Any], stream: Stream, n_permutations: int
 ) -> Float[np.ndarray, " labellings"]:
-    """The similarity under the permutations 0 .. B."""
-    a, b = prepared(measure, arrays)
-    return np.asarray(_under(measure, a, b, stream, jnp.arange(n_permutations + 1)), float)
+    """The similarity of two networks under the permutations 0 .. B."""
+    return np.asarray(_under(measure, *states, stream, jnp.arange(n_permutations + 1)), float)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,6 +1,6 @@
 """All measures by name, and what enters them, checked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmem.inputs import as_features, one_of
-from jaxmem.similarity.base import Measure
+from jaxmem.similarity.base import Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
 from jaxmem.similarity.functions import Agreement, ErrorOverlap, JensenShannon, Kappa
@@ -17,7 +17,7 @@ from jaxmem.similarity.predictivity import LinearPredictivity
 from jaxmem.similarity.procrustes import Procrustes
 from jaxmem.similarity.rsa import RSA
 
-__all__ = ["MEASURES", "as_networks", "check_directions", "fewest_rows", "measure_by_name"]
+__all__ = ["GRADIENT_FACTS", "MEASURES", "as_networks", "check_directions", "fewest_rows", "measure_by_name"]
 
 MEASURES: Mapping[str, Measure] = {
     "cka": CKA(),
@@ -36,6 +36,12 @@ MEASURES: Mapping[str, Measure] = {
     "kappa": Kappa(),
     "jensen-shannon": JensenShannon(),
     "error-overlap": ErrorOverlap(),
+}
+# Of gradients, by the function of `jaxmem.nets` that computes them from networks: no `Measure`, but read as one. The
+# changes are of a network's gradients: all of them times a positive number; an orthogonal map of them.
+GRADIENT_FACTS: Mapping[str, Facts] = {
+    "gradient_cosines": Facts("gradients", -1.0, 1.0, True, ("scaling",), False, "Gu & Tresp (2019)"),
+    "gradient_coherence": Facts("gradients", -1.0, 1.0, True, ("scaling", "rotation"), False, "Fort et al. (2019)"),
 }
 _FEWEST_ROWS = 4  # With three, the unbiased estimate of HSIC is zero over zero.
 _CANONICAL = (CCA, PWCCA, SVCCA)
@@ -106,22 +112,23 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
     return taken
 
 
-def check_directions(measure: Measure, networks: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> None:
+def check_directions(measure: Measure, n: int, states: Iterable[Any], names: Sequence[str]) -> None:
     """Refuse canonical correlations of networks any two of which together have more directions than the rows allow.
 
     Args:
         measure: any; those without canonical correlations pass.
-        networks: two or more, as `as_networks` returns them.
-        names: how the caller knows them, for the message.
+        n: number of rows.
+        states: what `prepare` made of each network, or of several at a time, stacked.
+        names: how the caller knows the networks, for the message.
 
     Raises:
         ValueError: two networks whose ranks (for SVCCA: of what it keeps) add up to more than n - 1.
     """
     if not isinstance(measure, _CANONICAL):
         return
-    n, ranks = len(networks[0]), [int(measure.prepare(X).rank) for X in networks]
+    ranks = np.concatenate([np.atleast_1d(state.rank) for state in states]).astype(int)
     first, second = sorted(np.argsort(ranks, kind="stable")[-2:].tolist())
-    if n < (needed := fewest_rows(measure, ranks[first], ranks[second])):
+    if n < (needed := fewest_rows(measure, int(ranks[first]), int(ranks[second]))):
         raise ValueError(
             f"{names[first]} and {names[second]} have {ranks[first]} and {ranks[second]} linearly independent "
             f"directions, but centred, {n} rows have {n - 1}: {needed - n} of the canonical correlations of "
@@ -133,8 +140,9 @@ def _indicators(networks: Sequence[Any]) -> list[Float[Array, "n C"]]:
     """Indicators of the predicted classes, a column for every class that any of the networks predicts."""
     codes = [np.asarray(X) if np.ndim(X) == 1 else np.asarray(X).argmax(axis=1) for X in networks]
     occurring, places = np.unique(np.concatenate(codes), return_inverse=True)
+    classes = np.arange(len(occurring))
     return [
-        jnp.zeros((len(own), len(occurring))).at[np.arange(len(own)), own].set(1)
+        jnp.asarray(own[:, None] == classes[None, :], float)
         for own in np.split(places, np.cumsum([len(one) for one in codes])[:-1])
     ]
 

@@ -44,8 +44,7 @@ def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
     """
     measure = measure_by_name(measure)
     arrays = as_networks(measure, (X, Y), ("X", "Y"))
-    check_directions(measure, arrays, ("X", "Y"))
-    a, b = prepared(measure, arrays)
+    a, b = prepared(measure, arrays, ("X", "Y"))
     return float(_of_pair(measure, a, b))
 
 
@@ -75,22 +74,23 @@ def similarities(
     if len(arrays) < 2:
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)
-    check_directions(measure, arrays, names)
     found = np.zeros((len(arrays), len(arrays)))
-    for rows, columns, values in _tiles(measure, arrays):
+    for rows, columns, values in _tiles(measure, arrays, names):
         found[rows, columns] = np.asarray(values)
     above = np.triu(found, 1)
     return above + above.T + np.diag(np.diag(found))
 
 
-def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> list[Any]:
-    """The states of networks, padded with zeros to the shapes of the widest."""
+def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> list[Any]:
+    """The states of networks, padded with zeros to the shapes of the widest; see `check_directions` for errors."""
     shapes = _widest(measure, arrays)
-    return [_padded(_prepare(measure, X), shapes) for X in arrays]
+    states = [_padded(_prepare(measure, X), shapes) for X in arrays]
+    check_directions(measure, len(arrays[0]), states, names)
+    return states
 
 
 def _tiles(
-    measure: Measure, arrays: list[Float[Array, "n _"]]
+    measure: Measure, arrays: list[Float[Array, "n _"]], names: Sequence[str]
 ) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
     """The tiles on and above the diagonal."""
     shapes = _widest(measure, arrays)
@@ -104,6 +104,7 @@ def _tiles(
 
     if len(arrays) * size <= _HELD:
         states = cache(states)
+    check_directions(measure, len(arrays[0]), map(states, range(len(slices))), names)
     for row in range(len(slices)):
         of_row = states(row)
         for column in range(row, len(slices)):

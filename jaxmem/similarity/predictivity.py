@@ -3,10 +3,11 @@
 With singular vectors `u_k` and values `s_k` of the centred features `X` and penalty `λ`, ridge regression predicts
 `Ŷ = Σ_k f_k u_k u_kᵀ Y`, `f_k = s_k² / (s_k² + λ)`, and the share of the variance that it explains on these rows is
 
-    R² = 1 - |Y - Ŷ|² / |Y|² = Σ_k (2 f_k - f_k²) |u_kᵀ Y|² / |Y|²,
+    R² = 1 - |Y - Ŷ|² / |Y|² = Σ_k (2 f_k - f_k²) |u_kᵀ Y|² / |Y|².
 
-a sum of squares of the products of two matrices that each network has for itself. The measure is the mean of both ways,
-from X to Y and from Y to X. The rows predicted are those fitted, so there must be more of them than features.
+With the singular vectors `v_l` and values `t_l` of `Y`, `|u_kᵀ Y|² = Σ_l (u_k·v_l)² t_l²`: the one product of the
+networks' bases gives both ways, from X to Y and from Y to X. The measure is their mean. The rows predicted are those
+fitted, so there must be more of them than features.
 
 References: Hoerl & Kennard (1970) for ridge; Kornblith et al. (2019) for R² without penalty as a similarity.
 """
@@ -25,8 +26,9 @@ __all__ = ["LinearPredictivity"]
 
 
 class _Predictor(NamedTuple):
-    predicting: Float[Array, "n r"]  # Columns sqrt(2 f_k - f_k²) u_k.
-    predicted: Float[Array, "n d"]  # Centred features of unit norm.
+    basis: Float[Array, "n r"]  # Left singular vectors of the centred features.
+    explained: Float[Array, " r"]  # 2 f_k - f_k², the share of what lies along each that is predicted.
+    variances: Float[Array, " r"]  # Share of the features' variance along each.
 
 
 @dataclass(frozen=True)
@@ -58,17 +60,17 @@ class LinearPredictivity:
         )
 
     def prepare(self, X: Float[Array, "n d"]) -> _Predictor:
-        """Singular vectors shrunk as ridge shrinks them, and the features to be predicted."""
-        X = centred(X)
-        left, values, _ = jnp.linalg.svd(X, full_matrices=False)
+        """Singular vectors, what ridge keeps of each, and what each holds."""
+        left, values, _ = jnp.linalg.svd(centred(X), full_matrices=False)
         kept = values**2 / (values**2 + self.alpha)
-        return _Predictor(left * jnp.sqrt(2 * kept - kept**2)[None, :], X)
+        return _Predictor(left, 2 * kept - kept**2, values**2)
 
     def compare(self, a: _Predictor, b: _Predictor) -> Float[Array, ""]:
         """The mean of both shares."""
-        ways = (exactly(x.predicting.T, y.predicted) for x, y in ((a, b), (b, a)))
-        return sum((explained**2).sum() for explained in ways) / 2  # pyright: ignore[reportReturnType]
+        squares = exactly(a.basis.T, b.basis) ** 2
+        ways = jnp.outer(a.explained, b.variances), jnp.outer(a.variances, b.explained)
+        return (squares * (ways[0] + ways[1])).sum() / 2
 
     def permute(self, state: _Predictor, permutation: Int[Array, " n"]) -> _Predictor:
         """Rows in another order."""
-        return _Predictor(state.predicting[permutation], state.predicted[permutation])
+        return state._replace(basis=state.basis[permutation])

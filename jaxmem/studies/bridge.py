@@ -2,8 +2,10 @@
 
 Memorization is one network's: how well its features give any labelling of its training rows away. Similarity is two
 networks': what they make of the same test rows. Both are measured of the same networks, under labels that are random
-for a growing share of rows, other labellings for every network; under dropout; over widths; and over epochs. Networks
-of one model differ in their training rows too, if these are drawn from more.
+for a growing share of rows, other labellings for every network; under dropout; over widths; and over epochs. If
+training rows are drawn from more, each network of a model has rows of its own, and so has its labelling: what is
+compared is then learnt from other rows too. The networks of one seed have the same rows in every model, which differ in
+nothing but what they are named after.
 
 The rank correlation of the one with the other is over these models and epochs, which are no sample of any: its interval
 is about other networks of the same models, by the jackknife over seeds, for pairs that share a network are not
@@ -17,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxmem.inputs import one_of
-from jaxmem.similarity import MEASURES, similarities
+from jaxmem.similarity import MEASURES, fewest_rows, similarities
 from jaxmem.studies.conduct import Together, labelled, pieces
 from jaxmem.studies.experiment import Data, Experiment, Tests, Training
-from jaxmem.studies.rows import Rows
+from jaxmem.studies.networks import widths_of_layers
+from jaxmem.studies.rows import Rows, dataset_of
 from jaxmem.studies.store import Piece, Store, Work
 from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim
@@ -86,6 +89,7 @@ def _together(config: Config) -> Together:
 
 
 def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
+    _check_widths(config)
     return pieces(_models(config), store, progress=progress, together=_together(config))
 
 
@@ -95,6 +99,23 @@ def _label(config: Config, store: Store) -> "xarray.Dataset":
     data = data.assign(dissimilarity=_dissimilarity(data))
     correlation, error = _jackknifed(data)
     return data.assign(rank_correlation=correlation, rank_correlation_error=error)
+
+
+def _check_widths(config: Config) -> None:
+    """Refuse networks too wide for a measure on so few test rows before any is trained, and not after."""
+    demanding = [name for name in config.measures if MEASURES[name].facts.more_rows_than_features]
+    n = len(dataset_of(config).X_test) - config.data.n_validation
+    # Of one model for each structure: dropout and labels change no width.
+    models = {model.network.widths: (name, model) for name, model in reversed(_models(config).items())}
+    for name, model in models.values() if demanding else ():
+        *_, width = widths_of_layers(model).values()
+        for measure in demanding:
+            if n < (needed := fewest_rows(MEASURES[measure], width, width)):
+                raise ValueError(
+                    f"the networks of model {name!r} have {width} features in their last layer, for which measure "
+                    f"{measure!r} takes {needed} test rows, but there are {n}. Take narrower networks (--sizes), or "
+                    "other measures (--measures cka agreement)."
+                )
 
 
 def _similarities(experiment: Experiment, trained: "TrainedEnsemble", rows: Rows) -> Piece:
@@ -205,6 +226,7 @@ STUDY = Study(
     Measure(_pieces, _label),
     "model",
     _claims,
+    figures=("indices", "wrong-labels", "bridge"),
     varies={
         "data.inputs": "the study noise-inputs",
         "tests.layers": "the study dissect",

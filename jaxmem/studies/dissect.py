@@ -319,5 +319,6 @@ STUDY = Study(
     Measure(_pieces, _label),
     "epoch",
     _claims,
+    figures=("similarity", "heatmaps", "map"),
     varies={"data.random_labels": "shares", "data.confused_labels": "shares"},
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxmem.similarity import MEASURES, Facts
+from jaxmem.similarity import GRADIENT_FACTS, MEASURES, Facts
 
 if TYPE_CHECKING:
     import xarray
@@ -17,7 +17,7 @@ GRADIENTS = "input-gradient"
 # The library's measures, which take what networks make of rows, and one that takes the networks themselves.
 FACTS: Mapping[str, Facts] = {
     **{name: measure.facts for name, measure in MEASURES.items()},
-    GRADIENTS: Facts("gradients", -1.0, 1.0, True, ("scaling",), False, "Gu & Tresp (2019)"),
+    GRADIENTS: GRADIENT_FACTS["gradient_cosines"],
 }
 
 

@@ -66,4 +66,5 @@ STUDY = Study(
     comparison(_models),
     "epoch",
     _claims,
+    figures=("epochs", "indices", "wrong-labels"),
 )

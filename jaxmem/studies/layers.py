@@ -62,5 +62,6 @@ STUDY = Study(
     comparison(_models),
     "layer",
     _claims,
+    figures=("indices", "layer-maps", "wrong-labels"),
     varies={"network.architecture": "architectures"},
 )

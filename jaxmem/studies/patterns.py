@@ -310,5 +310,6 @@ STUDY = Study(
     Measure(_pieces, _label),
     "model",
     _claims,
+    figures=("learning-order", "conflicts"),
     varies={"data.inputs": "patterns", "data.random_labels": "share", "data.confused_labels": "share"},
 )

@@ -1,10 +1,11 @@
 """Which rows are memorized, by a dozen measures: do they agree, and do they find the wrong labels?
 
-Memorization and consistency come from networks that were each trained on a random subset of the rows (`jaxmem.subsets`)
-and belong to rows and labels. The others belong to single networks trained on all rows: how the row was learnt
-(`jaxmem.dynamics`), its margins, gradient and curvature, and how often the permutation tests recover a shuffled label
-of its (`example_scores`). Held-out margins are those of a ridge that has not seen the row; the network has. Some of the
-labels are random, so that there is something to memorize.
+Memorization, consistency and influence on test rows come from networks that were each trained on a random subset of the
+rows (`jaxmem.subsets`) and belong to rows and labels. What influence there is by chance is seen when the networks'
+predictions are exchanged among their subsets. The other scores belong to single networks trained on all rows: how the
+row was learnt (`jaxmem.dynamics`), its margins, gradient and curvature, and how often the permutation tests recover a
+shuffled label of its (`example_scores`). Held-out margins are those of a ridge that has not seen the row; the network
+has. Some of the labels are random, so that there is something to memorize.
 """
 
 from collections.abc import Iterator
@@ -27,7 +28,14 @@ from jaxmem.studies.rows import INPUTS, NETWORK, PERMUTATIONS, Rows, digest, dra
 from jaxmem.studies.store import Piece, Store, Work
 from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim, is_positive, rank_correlation
-from jaxmem.subsets import check_subsets, consistency_scores, memorization_scores, random_subsets
+from jaxmem.subsets import (
+    check_subsets,
+    consistency_scores,
+    influence_scores,
+    mean_square_influence,
+    memorization_scores,
+    random_subsets,
+)
 from jaxmem.validation import KFold, SharedStructure
 
 if TYPE_CHECKING:
@@ -35,7 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["STUDY", "Config"]
 
-MEMORIZATION, CONSISTENCY = "memorization", "consistency"
+MEMORIZATION, CONSISTENCY, INFLUENCE = "memorization", "consistency", "influence"
+_DECIDES = 0.5  # Influence of one training row on one test row.
+_EXCHANGES, _EXCHANGED_TABLES = 999, 19
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,9 @@ def _label(config: Config, store: Store) -> "xarray.Dataset":
         MEMORIZATION: memorization_scores(subsets["included"], subsets["correct"]),
         CONSISTENCY: consistency_scores(subsets["included"], subsets["correct"]),
     }
-    values = {name: np.broadcast_to(scores.value, (config.seeds, len(rows.y))) for name, scores in found.items()}
+    of_subsets = {name: scores.value for name, scores in found.items()}
+    of_subsets[INFLUENCE] = mean_square_influence(subsets["included"], subsets["correct_test"])
+    values = {name: np.broadcast_to(scores, (config.seeds, len(rows.y))) for name, scores in of_subsets.items()}
     values |= whole
     data = xarray.Dataset(
         {
@@ -96,6 +108,8 @@ def _label(config: Config, store: Store) -> "xarray.Dataset":
             "wrong_label": ("example", rows.y != rows.y_true),
             "included": (("member", "example"), subsets["included"]),
             "correct": (("member", "example"), subsets["correct"]),
+            "correct_test": (("member", "test_example"), subsets["correct_test"]),
+            **_influence(config, subsets, of_subsets[MEMORIZATION]),
         },
         {"score": list(values), "seed": range(config.seeds), "subset_score": list(found)},
     )
@@ -126,8 +140,27 @@ def _of_subsets(config: Config, rows: Rows) -> Piece:
     # Other networks than those on all rows.
     keys = jnp.stack([key_for(config, NETWORK, config.seeds + member) for member in range(config.n_members)])
     trained = train_networks(_at_the_end(config), X, y, keys)
-    predicted = ensemble_logits(trained, rows.X)[:, -1].argmax(axis=-1)
-    return {"included": included, "correct": predicted == rows.y}
+    predicted, tested = (ensemble_logits(trained, X)[:, -1].argmax(axis=-1) for X in (rows.X, rows.X_test))
+    return {"included": included, "correct": predicted == rows.y, "correct_test": tested == rows.y_test}
+
+
+def _influence(config: Config, subsets: Piece, memorization: np.ndarray) -> dict[str, tuple[str, np.ndarray]]:
+    """Whether memorized rows have influence, and how many test rows one row decides: as it is, and then by chance."""
+    import xarray
+
+    included, correct = subsets["included"], subsets["correct_test"]
+    key, n = jax.random.fold_in(key_for(config, INPUTS), 3), len(included)
+    exchanges = jax.vmap(lambda b: jax.random.permutation(jax.random.fold_in(key, b), n))(jnp.arange(_EXCHANGES))
+    orders = [np.arange(n), *np.asarray(exchanges)]
+    sizes = np.stack([mean_square_influence(included, correct[order]) for order in orders])
+    tables = [influence_scores(included, correct[order]).value for order in orders[: 1 + _EXCHANGED_TABLES]]
+    correlation = rank_correlation(
+        xarray.DataArray(sizes, dims=("exchange", "example")), xarray.DataArray(memorization, dims="example")
+    )
+    return {
+        "influence_correlation": ("exchange", correlation.values),
+        "share_decided": ("exchanged_table", np.array([(one.max(axis=0) > _DECIDES).mean() for one in tables])),
+    }
 
 
 def _at_the_end(config: Config) -> Setting:
@@ -216,6 +249,23 @@ def _claims(data: "xarray.Dataset") -> list[Claim]:
             f"{found:.3f}",
         )
     ]
+    correlation, *_ = correlations = data.influence_correlation.values.tolist()
+    pvalue = float((np.abs(correlations) >= abs(correlation)).mean())
+    share, *by_chance = data.share_decided.values.tolist()
+    claims += [
+        Claim(
+            "rows that are memorized have influence on test rows (rank correlation; p-value by exchanging networks)",
+            correlation > 0 and pvalue <= 0.05,
+            f"{correlation:.3f}",
+            correlation < 0 and pvalue <= 0.05,
+            pvalue,
+        ),
+        Claim(
+            f"test rows that one training row decides (influence beyond {_DECIDES}): a larger share than by chance",
+            share > max(by_chance),
+            f"{share:.3f}, and {np.mean(by_chance):.3f} with networks exchanged",
+        ),
+    ]
     correlations = data.correlation_with_memorization
     # What each measure would say if it measured memorization.
     signs = {
@@ -247,4 +297,5 @@ STUDY = Study(
     Measure(_pieces, _label),
     "score",
     _claims,
+    figures=("scores",),
 )

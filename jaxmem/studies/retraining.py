@@ -138,5 +138,6 @@ STUDY = Study(
     Measure(_pieces, _label),
     "model",
     _claims,
+    figures=("indices", "wrong-labels", "retraining"),
     varies={"data.inputs": "the study noise-inputs", "data.random_labels": "the study random-labels"},
 )

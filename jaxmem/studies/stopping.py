@@ -82,5 +82,6 @@ STUDY = Study(
     comparison(_models, _with_rules),
     "epoch",
     _claims,
+    figures=("epochs", "indices", "wrong-labels", "stopping"),
     varies={"data.random_labels": "shares", "data.confused_labels": "the study label-noise"},
 )

@@ -50,6 +50,8 @@ class Study(Generic[ConfigT]):
         measure: how it comes by its numbers.
         axis: the dimension along which its numbers are shown.
         claims: what its numbers say of the sentences that it is about.
+        figures: names of the figures that show its numbers, as `jaxmem.plots` knows them; "wrong-labels" is drawn where
+            some rows have wrong labels.
         varies: choices of an experiment that the study makes itself, such as "network.dropout", and the option of its
             configuration that takes their place.
     """
@@ -60,6 +62,7 @@ class Study(Generic[ConfigT]):
     measure: Measure[ConfigT]
     axis: Literal["epoch", "model", "layer", "perturbation", "classifier", "score"]
     claims: Callable[["xarray.Dataset"], list[Claim]]
+    figures: tuple[str, ...] = ("indices", "wrong-labels")
     varies: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, config: ConfigT) -> None:

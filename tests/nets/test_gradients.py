@@ -20,6 +20,7 @@ from jaxmem.nets import (
     train_ensemble,
 )
 from jaxmem.nets.gradients import row_losses
+from jaxmem.similarity import GRADIENT_FACTS
 
 
 class Linear(nnx.Module):
@@ -193,6 +194,27 @@ def test_many_networks_of_one_structure_compile_once(digits, trained):
         gradient_norms(ensemble.at(epoch), *digits, batch_size=25)
     # Shapes are checked without compiling: once a call.
     assert Counted.calls - before <= 2
+
+
+@pytest.mark.parametrize("measure", [gradient_cosines, gradient_coherence])
+def test_similarities_of_gradients_keep_what_their_facts_say(measure):
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 2, 2))
+    rotation = np.linalg.qr(rng.normal(size=(2, 2)))[0]
+    # Gradients of the logits by the inputs are rows of the weights.
+    facts = GRADIENT_FACTS[measure.__name__]
+
+    def found(weights):
+        models = Linear(weights) if measure is gradient_coherence else [Linear(weights), Linear(second)]
+        return np.ravel(measure(models, X, Y, of="logit", by="inputs"))
+
+    before = found(first)
+    assert (facts.low <= before).all() and (before <= facts.high + 1e-6).all() and facts.larger_is_similar
+    for change, changed in {"scaling": 7.5 * first, "rotation": first @ rotation}.items():
+        assert np.allclose(found(changed), before, atol=1e-5) == (change in facts.invariances), change
+    # What is turned the other way is as unlike as can be.
+    opposite = Linear(first * [[1], [-1]]) if measure is gradient_coherence else [Linear(first), Linear(-first)]
+    assert np.min(measure(opposite, X, Y, of="logit", by="inputs")) < before.min()
 
 
 def test_gini_by_hand():

@@ -1,12 +1,14 @@
 """Memorization beside dissimilarity, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray
 from scipy import stats
 
 from jaxmem.similarity import similarities
-from jaxmem.studies import bridge
+from jaxmem.studies import Data, bridge, run
 
 
 @pytest.fixture
@@ -74,6 +76,16 @@ def test_an_order_that_no_network_changes_is_left_open():
     assert (
         bridge._claim("", -0.9, 0.1, 5).outcome == "opposite" and bridge._claim("", 0.2, 0.1, 5).outcome == "not shown"
     )
+
+
+def test_networks_too_wide_for_the_test_rows_are_refused_before_training(monkeypatch):
+    monkeypatch.setattr(bridge, "conduct", None)
+    data = Data(n_train=100, n_validation=900)
+    config = bridge.Config(data=data, sizes=(8, 128), measures=("cka", "procrustes"))
+    words = r"'width 128' have 128 features .* 'procrustes' takes 130 test rows, .* are 100"
+    with pytest.raises(ValueError, match=words):
+        run(bridge.STUDY, config, progress=False)
+    bridge._check_widths(replace(config, measures=("cka", "agreement")))
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,15 @@ def test_scores_are_those_of_the_public_functions(record):
         np.testing.assert_allclose(data.value.sel(score="memorization", seed=seed), found.value, rtol=1e-5)
     np.testing.assert_allclose(data.standard_error.sel(subset_score="memorization"), found.standard_error, rtol=1e-5)
     names = {"first learned", "forgetting events", "area", "margin", "loss sensitivity", "curvature", "held-out margin"}
-    names |= {"prediction depth", "example score, ridge", "memorization", "consistency"}
+    names |= {"prediction depth", "example score, ridge", "memorization", "consistency", "influence"}
     assert set(data.score.values) == names
+    correct_test = data.correct_test.values.astype(bool)
+    influence = jm.mean_square_influence(included, correct_test)
+    np.testing.assert_allclose(data.value.sel(score="influence", seed=0), influence, rtol=1e-5, atol=1e-9)
+    expected = stats.spearmanr(influence, found.value).statistic
+    assert data.influence_correlation.values[0] == pytest.approx(expected) and data.sizes["exchange"] == 1_000
+    largest = jm.influence_scores(included, correct_test).value.max(axis=0)
+    assert data.share_decided.values[0] == (largest > 0.5).mean()
 
 
 @pytest.mark.nightly
@@ -61,8 +68,8 @@ def test_correlations_and_areas_are_scipys_and_scikit_learns(record):
 def test_the_table_has_a_row_for_every_score(record):
     lines = record.table().splitlines()
     assert lines[0].startswith("Which rows are memorized")
-    assert sum(line.startswith(tuple(record.data.score.values)) for line in lines) == 11
-    assert len(record.claims) == 10
+    assert sum(line.startswith(tuple(record.data.score.values)) for line in lines) == 12
+    assert len(record.claims) == 12
 
 
 def test_bad_choices_are_refused():
@@ -94,7 +101,8 @@ def test_statements_on_digits():
     )
     record = run(per_example.STUDY, config, progress=False)
     # Forgetting between six kept epochs is rare: three networks leave it open.
-    left_open = ("example score", "forgetting events")
+    # Single influences drown in the noise of two dozen networks; their mean square does not.
+    left_open = ("example score", "forgetting events", "test rows that one training row decides")
     assert all(c.holds for c in record.claims if not c.text.startswith(left_open)), record.table()
     areas = record.data.finds_wrong_labels.mean("seed")
     assert areas.sel(score="memorization") > 0.9 and areas.sel(score="curvature") > 0.75

@@ -63,7 +63,7 @@ def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
     assert record.claims and all(claim.seen for claim in record.claims)
     lines = record.table().splitlines()
     assert lines[0].startswith(STUDIES[name].question) and any("±" in line for line in lines)
-    folder = record.save(tmp_path / "out", figures=study_figures(record.data))
+    folder = record.save(tmp_path / "out", figures=study_figures(record))
     study.forget(tmp_path / "unfinished")
     again = load_record(folder)
     assert again.study == name and again.claims == record.claims
@@ -71,9 +71,9 @@ def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
     xarray.testing.assert_equal(again.data, record.data)
     assert table(again.data) == table(record.data)
     # Figures and page from the file alone.
-    for file, figure in study_figures(again.data).items():
+    for file, figure in study_figures(again).items():
         assert (folder / file).exists() and figure.axes
-    page = write_report(again, folder, study_figures(again.data)).read_text(encoding="utf-8")
+    page = write_report(again, folder, study_figures(again)).read_text(encoding="utf-8")
     assert STUDIES[name].question in page and page.count("<li>") == len(record.claims)
     assert page.count("<img") == len(list(folder.glob("*.png")))
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
