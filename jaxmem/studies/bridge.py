@@ -106,7 +106,7 @@ def _check_widths(config: Config) -> None:
     demanding = [name for name in config.measures if MEASURES[name].facts.more_rows_than_features]
     n = len(dataset_of(config).X_test) - config.data.n_validation
     # Of one model for each structure: dropout and labels change no width.
-    models = {model.network.widths: (name, model) for name, model in reversed(_models(config).items())}
+    models = {model.network.widths: (name, model) for name, model in reversed([*_models(config).items()])}
     for name, model in models.values() if demanding else ():
         *_, width = widths_of_layers(model).values()
         for measure in demanding:
