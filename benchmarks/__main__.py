@@ -21,6 +21,7 @@ from benchmarks import (
     scaling,
     similarity,
     start,
+    streaming,
     studies,
 )
 from benchmarks.measure import record, rounded
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "drop-in": drop_in.against_scikit_learn,
     "scaling": scaling.exponents,
     "memory": memory.peaks,
+    "streaming": streaming.against_memory,
     "devices": devices.strong_scaling,
     "plan": plan.predicted_and_measured,
     "checkpoints": checkpoints.overhead,

@@ -28,6 +28,7 @@ from jaxmem.similarity import (
     similarity_test,
     similarity_tests,
 )
+from jaxmem.streaming import RowBlocks
 from jaxmem.subsets import (
     consistency_scores,
     influence_scores,
@@ -60,6 +61,7 @@ __all__ = [
     "PermutationTests",
     "Resubstitution",
     "Ridge",
+    "RowBlocks",
     "SharedStructure",
     "SimilarityTest",
     "SimilarityTests",

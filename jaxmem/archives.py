@@ -20,7 +20,7 @@ __all__ = ["read_archive", "write_archive"]
 _HEADER, _MEMBERS = "__jaxmem__", "members"
 
 
-def write_archive(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
+def write_archive(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], header: Mapping[str, Any]) -> None:
     """Write arrays by name, and a header that JSON can hold, to a file of exactly that name.
 
     Raises:
@@ -43,7 +43,7 @@ def write_archive(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], hea
         raise
 
 
-def read_archive(path: str | os.PathLike, what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_archive(path: str | os.PathLike[str], what: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_archive` wrote: the arrays, and the header.
 
     Args:

@@ -55,7 +55,7 @@ class Checkpoint:
         ValueError: no path, that of a folder, or one that lies in a file.
     """
 
-    def __init__(self, path: str | os.PathLike, run: Mapping[str, str], names: Sequence[Any]) -> None:
+    def __init__(self, path: str | os.PathLike[str], run: Mapping[str, str], names: Sequence[Any]) -> None:
         self.path = as_path(path, "checkpoint")
         if self.path.is_dir():
             raise ValueError(f"checkpoint must be the path of a file, but {str(path)!r} is a folder: add a name to it.")

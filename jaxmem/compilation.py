@@ -8,7 +8,7 @@ import jax
 __all__ = ["enable_compilation_cache"]
 
 
-def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
+def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> Path:
     """Switch on JAX's persistent compilation cache, for every program and not only for slow ones.
 
     Args:
@@ -16,6 +16,13 @@ def enable_compilation_cache(folder: str | os.PathLike | None = None) -> Path:
 
     Returns:
         The folder.
+
+    Example:
+        >>> import tempfile
+        >>> import jaxmem as jm
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     jm.enable_compilation_cache(folder).name == folder.rpartition("/")[2]
+        True
     """
     default = os.environ.get("JAX_COMPILATION_CACHE_DIR") or "~/.cache/jaxmem/compiled"
     folder = Path(folder or default).expanduser()

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmem.streaming import RowBlocks
+
 __all__ = ["described", "digest"]
 
 # Parameters that change how fast a number comes, and no number.
@@ -25,8 +27,8 @@ _WITHOUT_EFFECT = {"n_jobs"}
 def digest(tree: Any) -> str:
     """A digest of a tree: of the places in it, of arrays, of functions and parameters, and of how all else prints.
 
-    Arrays count by shape, dtype and bytes; functions as said above; dataclasses, estimators of scikit-learn and objects
-    that print as nothing but an address by type and by all that they hold, but for `n_jobs`.
+    Arrays count by shape, dtype and bytes, on disk as well; functions as said above; dataclasses, estimators of
+    scikit-learn and objects that print as nothing but an address by type and by all that they hold, but for `n_jobs`.
     """
     return _digest(tree, {})
 
@@ -80,6 +82,11 @@ def _parts(value: Any) -> Any:
         return value.__code__, value.__defaults__, value.__kwdefaults__, [_content(c) for c in value.__closure__ or ()]
     if isinstance(value, MethodType):
         return value.__func__, value.__self__
+    if isinstance(value, RowBlocks):
+        total = hashlib.sha256()
+        for block in value:
+            total.update(block.view(np.uint8).data)
+        return "rows that are read by blocks", value.shape, str(value.dtype), total.hexdigest()
     if isinstance(value, partial):
         return value.func, value.args, value.keywords
     if isinstance(value, type) or value is None:

@@ -41,6 +41,13 @@ class LearningDynamics(NamedTuple):
         forgetting_events: how often it was right at one epoch and wrong at the next; inf where it never was right, as
             Toneva et al. count, (..., n).
         area: share of the epochs at which it is right, from 0 to 1, (..., n).
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> seen = jm.learning_dynamics(np.array([[[0.0, 1.0]], [[0.0, 3.0]]]), np.array([1]))  # Two epochs of one row.
+        >>> seen.margin.ravel()
+        array([1., 3.], dtype=float32)
     """
 
     correct: Bool[np.ndarray, "*members epochs n"]
@@ -64,6 +71,16 @@ def learning_dynamics(logits: Any, y: Any, epochs: Sequence[int] | None = None) 
     Raises:
         ValueError: shapes that do not fit each other, labels out of range, logits that are NaN, or epochs that do not
             increase.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> logits = np.array([[[0, 1], [1, 0]], [[1, 0], [1, 0]], [[0, 1], [0, 1]]], float)  # Three epochs, two rows.
+        >>> seen = jm.learning_dynamics(logits, np.array([1, 1]))
+        >>> seen.first_learned
+        array([1., 3.])
+        >>> seen.forgetting_events
+        array([1., 0.])
     """
     logits, y = np.asarray(logits), np.asarray(y)
     if logits.ndim < 3 or 0 in logits.shape or logits.shape[-1] < 2:
@@ -110,6 +127,12 @@ def epochs_to_accuracy(accuracy: Any, level: float = 0.99, epochs: Sequence[int]
 
     Raises:
         ValueError: a level out of range, NaN accuracies, or epochs of another number.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> jm.epochs_to_accuracy(np.array([[0.5, 0.9, 1.0], [0.3, 0.4, 0.5]]), level=0.9)
+        array([ 2., inf])
     """
     accuracy = np.asarray(accuracy, float)
     if not 0 < level <= 1:
@@ -147,6 +170,15 @@ def prediction_depth(
 
     Raises:
         ValueError: layers or numbers of rows that do not fit each other, or too few training rows.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> layers = {"input": np.zeros((40, 1)), "layer1": X}  # The network separates what the input does not.
+        >>> jm.prediction_depth(layers, y, predictions=y, n_neighbors=5)[-1].item()
+        1
     """
     labels = as_labels(y)
     predicted = as_labels(predictions, "predictions", labels.classes).codes

@@ -28,6 +28,17 @@ class Comparison(NamedTuple):
         low, high: ends of its confidence interval.
         standard_error: of the difference.
         pvalue: two-sided, of the hypothesis that they do not differ.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> one, nine = (jm.memorization_test(jm.KNeighbors(k), X, y, copies, n_permutations=99) for k in (1, 9))
+        >>> difference = jm.compare_memorization(one, nine)
+        >>> difference.low < difference.value < difference.high, difference.pvalue < 0.001
+        (True, True)
     """
 
     value: float
@@ -61,6 +72,17 @@ def compare_memorization(
 
     Raises:
         ValueError: no such results, or the tests did not go through the same permutations.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> one, nine = (jm.memorization_test(jm.KNeighbors(k), X, y, copies, n_permutations=99) for k in (1, 9))
+        >>> difference = jm.compare_memorization(one, nine)
+        >>> difference.low > 0
+        True
     """
     from scipy import stats
 
@@ -90,6 +112,17 @@ def perturbation_area(tests: Mapping[Any, MemorizationTest], confidence_level: f
     Raises:
         ValueError: strengths that are no numbers or fewer than two, or tests that did not go through the same
             permutations.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> noise = np.random.default_rng(1).normal(size=X.shape)
+        >>> copies = {sd: jm.SharedStructure(X + sd * noise) for sd in (0.0, 0.5, 1.0)}
+        >>> found = jm.memorization_tests(jm.KNeighbors(1), X, y, copies, n_permutations=99)
+        >>> found[1.0].memorization < jm.perturbation_area(found).value < found[0.0].memorization
+        True
     """
     try:
         by_strength = sorted(((float(strength), test) for strength, test in tests.items()), key=lambda pair: pair[0])

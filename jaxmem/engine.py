@@ -11,15 +11,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxmem.classifiers import as_classifier
 from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
-from jaxmem.inputs import as_features, as_key, as_labels, as_number, one_of
+from jaxmem.inputs import as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
+from jaxmem.streaming import Features, RowBlocks, as_rows
 from jaxmem.tally import Done
 from jaxmem.validation import Design
 
@@ -42,7 +43,7 @@ def permutation_test(
     batch_size: int | None = None,
     precision: str = "float32",
     example_scores: bool = False,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTest:
@@ -52,7 +53,12 @@ def permutation_test(
         classifier: `jm.Ridge()`, `jm.KNeighbors()`, ..., anything of the form that `jaxmem.classifiers.base`
             describes, or
             a scikit-learn classifier or pipeline (the slow path: refitted on the host; `jm.Estimator` sets the jobs).
-        X: features of the training rows, shape (n, d).
+        X: features of the training rows, shape (n, d): an array of NumPy, JAX or PyTorch. Memory maps (`np.memmap`),
+            arrays of HDF5 and Zarr, and `jm.RowBlocks` of anything else are never held in memory: they are read a block
+            at a time, a few times at first and then once for every batch of permutations, and so are such rows to
+            score. Memory does not grow with n then, but for the labels. `Ridge`, `LDA` (but `shrinkage="auto"`),
+            `NearestCentroid` and `GaussianNB` can be fitted like that, for they need but class sums; all classifiers
+            can score rows like that, by metrics that are sums over rows. For all else pass `np.asarray(X)`.
         y: their labels, integers or strings, shape (n,).
         validation: which rows are scored and with whose labels: `jm.SharedStructure`, `jm.Holdout`, `jm.KFold`,
             `jm.Resubstitution`.
@@ -86,12 +92,21 @@ def permutation_test(
             of another test, or a damaged one, which is left as it is.
 
     References: Ojala & Garriga (2010), Permutation tests for studying classifier performance; Phipson & Smyth (2010).
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> test.statistic > 0.9, test.pvalue, test.null_distribution.shape
+        (True, 0.01, (99,))
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     metric = metric_by_name(metric)
     key = as_key(key)
     labels = as_labels(y)
-    X = _own(as_features(X), X)
+    X = _own(as_rows(X), X)
     blocks = None if blocks is None else np.array(blocks)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
@@ -159,11 +174,12 @@ def permutation_test(
     return up_to(n_permutations)
 
 
-def _own(features: Float[Array, "n d"], given: Any) -> Float[Array, "n d"]:
-    """Features that stay as they are, for `extend`, whatever becomes of the array that they were given in."""
+def _own(features: Features, given: Any) -> Features:
+    """Features that stay as they are, for `extend`, whatever becomes of the array in memory that they were given in."""
     # JAX takes an array of the same type without copying it. Its own arrays never change.
     converted = isinstance(given, np.ndarray) and given.dtype != features.dtype
-    return features if converted or isinstance(given, jax.Array) else jnp.array(features, copy=True)
+    as_they_are = converted or isinstance(given, jax.Array) or isinstance(features, RowBlocks)
+    return features if as_they_are else jnp.array(features, copy=True)
 
 
 def _plain(value: Any) -> Any:

@@ -40,6 +40,16 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
 
     Raises:
         ValueError: on any input that cannot be fitted as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> y[0] = 1  # A wrong label.
+        >>> margins = jm.example_margins(jm.Ridge(), X, y, validation=jm.KFold(4))
+        >>> margins.argmin().item()
+        0
     """
     labels, X, classifier = as_labels(y), as_features(X), as_classifier(classifier)
     if len(X) != len(labels.codes):
@@ -50,13 +60,14 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
     parts = validation.parts(X, labels)
     values = []
     for part in parts:
+        asked = jnp.asarray(part.rows)  # All of them at once, wherever they are.
         rows, codes = (X, labels.codes) if part.train is None else (X[part.train], labels.codes[part.train])
         if isinstance(classifier, Classifier):
             state = classifier.prepare(rows, n_classes)
             params = jax.jit(classifier.fit)(state, codes)
-            scores = classifier.decision(state, params, classifier.rows(state, part.rows))
+            scores = classifier.decision(state, params, classifier.rows(state, asked))
         else:
-            fit = np.asarray(rows), np.asarray(codes), [np.asarray(part.rows)]
+            fit = np.asarray(rows), np.asarray(codes), [np.asarray(asked)]
             ((scores,),) = classifier.refit([fit], n_classes, "decision")
         if np.ndim(scores) > 2:
             raise ValueError("margins are those of one classifier: give one value per hyperparameter.")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxmem.classifiers import Ridge, as_classifier
 from jaxmem.fits import worst
@@ -23,11 +23,12 @@ from jaxmem.inference import (
     single_step,
     step_down,
 )
-from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, as_path, one_of
+from jaxmem.inputs import Labels, as_key, as_labels, as_number, as_path, one_of
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTests, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
+from jaxmem.streaming import Features, as_rows
 from jaxmem.validation import Design, SharedStructure
 
 __all__ = ["permutation_tests"]
@@ -50,7 +51,7 @@ def permutation_tests(
     batch_size: int | None = None,
     precision: str = "float32",
     keep_null: bool = True,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> PermutationTests:
@@ -80,6 +81,16 @@ def permutation_tests(
     Raises:
         ValueError: on any input that cannot be tested as it is, a correction that so few permutations cannot reach
             among them.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = X + 0.1
+        >>> layers = {"all": (X, copies), "first": (X[:, :1], copies[:, :1])}
+        >>> jm.permutation_tests(layers, y, n_permutations=99).pvalue_adjusted
+        array([0.01, 0.02])
     """
     metric, key, labels = metric_by_name(metric), as_key(key), as_labels(y)
     classifier = as_classifier(Ridge() if classifier is None else classifier)
@@ -162,7 +173,7 @@ def permutation_tests(
     )
 
 
-def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Float[Array, "n d"], dict[str, Design]]]:
+def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Features, dict[str, Design]]]:
     """The designs by the features that they share, checked."""
     if not isinstance(tests, Mapping) or not tests:
         raise ValueError(f"tests must map one or more names to pairs, (X, X_val), but is {str(tests)[:40]}.")
@@ -182,7 +193,7 @@ def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Float[A
         X = None
         for name, design in designs.items():
             try:
-                X = as_features(given) if X is None else X  # Once, and in the name of a test.
+                X = as_rows(given) if X is None else X  # Once, and in the name of a test.
                 if len(X) != len(labels.codes):
                     raise ValueError(
                         f"X has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one family are tests of "

@@ -11,8 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Integer, Key
 
-__all__ = ["Labels", "as_features", "as_key", "as_labels", "as_number", "as_path", "one_of"]
-
+__all__ = [
+    "Labels",
+    "as_features",
+    "as_key",
+    "as_labels",
+    "as_number",
+    "as_path",
+    "check_shape",
+    "check_values",
+    "float_type",
+    "one_of",
+]
 
 # So many classes are never too many, even where each has but one row: small examples are like that.
 _FEW_CLASSES = 1_000
@@ -44,29 +54,52 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
         X = X.float() if X.is_floating_point() and X.element_size() < 4 else X
         X = X.cpu().numpy() if X.device.type == "cpu" else jnp.from_dlpack(X)
     array = X if isinstance(X, jax.Array) else np.asarray(X)
-    if array.ndim != 2 or 0 in array.shape:
+    check_shape(array.shape, name)
+    dtype = float_type(array.dtype, name)
+    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
+        features = jnp.asarray(array, dtype=dtype)
+    check_values([features], name)
+    return features
+
+
+def check_shape(shape: tuple[int, ...], name: str) -> None:
+    """Raise ValueError unless it is that of features."""
+    if len(shape) != 2 or 0 in shape:
         raise ValueError(
             f"{name} must hold one row of features per example, shape (n, d) with n, d >= 1, but has shape "
-            f"{array.shape}. Flatten images with {name}.reshape(len({name}), -1)."
+            f"{shape}. Flatten images with {name}.reshape(len({name}), -1)."
         )
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
-        raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}.")
-    wide = array.dtype == np.float64 and jax.dtypes.canonicalize_dtype(float) == np.float64
-    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
-        features = jnp.asarray(array, dtype=jnp.float64 if wide else jnp.float32)
-    largest, limit = float(_largest(features)), float(jnp.finfo(features.dtype).max)
-    if not np.isfinite(largest):
-        finite = np.asarray(jnp.isfinite(features).all(axis=1))
+
+
+def float_type(dtype: Any, name: str) -> np.dtype:
+    """The type that numbers of this one are taken in; raises ValueError where they are no real numbers."""
+    numbers = jnp.issubdtype(dtype, jnp.number) and not jnp.issubdtype(dtype, jnp.complexfloating)
+    if not (numbers or jnp.issubdtype(dtype, np.bool_)):
+        raise ValueError(f"{name} must hold real numbers, but its dtype is {dtype}.")
+    wide = dtype == np.float64 and jax.dtypes.canonicalize_dtype(float) == np.float64
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def check_values(blocks: Iterable[Any], name: str) -> None:
+    """Raise ValueError unless all features, in blocks of rows, are finite and not too large to be squared."""
+    n, size, n_bad, first_bad, largest, dtype = 0, 0, 0, 0, 0.0, np.dtype(float)
+    for block in blocks:
+        of_block = float(_largest(block))
+        if not np.isfinite(of_block):
+            finite = np.asarray(jnp.isfinite(block).all(axis=1))
+            first_bad = first_bad if n_bad else n + int(finite.argmin())
+            n_bad += int((~finite).sum())
+        n, size, largest, dtype = n + len(block), size + block.size, max(largest, of_block), block.dtype
+    if n_bad:
         raise ValueError(
-            f"{name} has NaN or infinite features in {(~finite).sum()} of {len(finite)} rows, the first in row "
-            f"{finite.argmin()}. Drop or impute them before the test."
+            f"{name} has NaN or infinite features in {n_bad} of {n} rows, the first in row {first_bad}. Drop or impute "
+            "them before the test."
         )
-    if largest * largest * features.size > limit:
+    if largest * largest * size > float(jnp.finfo(dtype).max):
         raise ValueError(
-            f"{name} has features as large as {largest:.1e}: their squares overflow in {features.dtype}. "
+            f"{name} has features as large as {largest:.1e}: their squares overflow in {dtype}. "
             "Divide them by a constant; it changes no distance or direction between rows."
         )
-    return features
 
 
 @jax.jit

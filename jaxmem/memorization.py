@@ -29,10 +29,11 @@ import numpy as np
 
 from jaxmem.classifiers import as_classifier
 from jaxmem.inference import pvalue
-from jaxmem.inputs import as_features, as_key, as_labels
+from jaxmem.inputs import as_key, as_labels
 from jaxmem.metrics import accuracy
 from jaxmem.results import MemorizationTest, key_fields
 from jaxmem.scoring import score_permutations
+from jaxmem.streaming import as_rows
 from jaxmem.validation import Holdout, SharedStructure
 
 __all__ = ["memorization_test", "memorization_tests"]
@@ -48,7 +49,7 @@ def memorization_test(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
@@ -56,7 +57,7 @@ def memorization_test(
 
     Args:
         classifier: `jm.Ridge()`, `jm.KNeighbors(1)`, ...: what it can recover is part of the answer, so try several.
-        X: features of the training rows, shape (n, d).
+        X: features of the training rows, shape (n, d), in memory or on disk; see `jm.permutation_test`.
         y: the labels that the network was trained on, shape (n,).
         validation: perturbed copies of the training rows.
         test: independent rows with their true labels.
@@ -69,6 +70,15 @@ def memorization_test(
 
     Raises:
         ValueError: on any input that cannot be tested as it is, before anything is computed.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> m.learning > m.memorization, m.learning_pvalue
+        (True, 0.01)
     """
     return memorization_tests(
         classifier,
@@ -95,7 +105,7 @@ def memorization_tests(
     n_permutations: int = 999,
     key: Any = 0,
     batch_size: int | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:
@@ -106,6 +116,17 @@ def memorization_tests(
 
     Returns:
         One result per name. See `memorization_test` for the other arguments.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> noise = np.random.default_rng(1).normal(size=X.shape)
+        >>> copies = {sd: jm.SharedStructure(X + sd * noise) for sd in (0.1, 1.0)}
+        >>> found = jm.memorization_tests(jm.KNeighbors(1), X, y, copies, n_permutations=99)
+        >>> found[0.1].memorization > found[1.0].memorization
+        True
     """
     for design in validations.values():
         if not isinstance(design, SharedStructure):
@@ -122,7 +143,7 @@ def memorization_tests(
     designs = dict(zip(shared, validations.values(), strict=True))
     scored = score_permutations(
         classifier,
-        as_features(X),
+        as_rows(X),
         labels,
         designs if test is None else designs | {own: test},
         metric=accuracy,

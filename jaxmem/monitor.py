@@ -89,6 +89,16 @@ class MemorizationMonitor:
     Raises:
         ValueError: labels that cannot be tested as they are, among the rows that were drawn, too; a classifier that
             JAX cannot trace.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> monitor = jm.MemorizationMonitor(y)
+        >>> reading = monitor(X, X + 0.1, epoch=0)
+        >>> reading.learning > reading.memorization
+        True
     """
 
     def __init__(

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Int, Integer
 
 from jaxmem.batches import in_batches
-from jaxmem.fits import HostFit, PreparedFit
+from jaxmem.fits import HostFit, PreparedFit, StreamedFit
 
 __all__ = ["rematched_counts"]
 
@@ -26,7 +26,7 @@ _LABELLINGS = 99
 
 
 def rematched_counts(
-    fits: Sequence[PreparedFit | HostFit],
+    fits: Sequence[PreparedFit | StreamedFit | HostFit],
     draw: Callable[[int, int], Integer[Array, "size n"]],
     B: int,
     batch_size: int,
@@ -64,7 +64,9 @@ def rematched_counts(
     return counts
 
 
-def _counts(fit: PreparedFit | HostFit, labels: Integer[Array, "size n"], key: Any) -> dict[Any, np.ndarray]:
+def _counts(
+    fit: PreparedFit | StreamedFit | HostFit, labels: Integer[Array, "size n"], key: Any
+) -> dict[Any, np.ndarray]:
     order_key, steps_key = jax.random.split(key)
     n = labels.shape[1]
     order = jax.random.permutation(order_key, n)

@@ -23,13 +23,14 @@ from jaxmem.batches import in_batches
 from jaxmem.checkpoint import Checkpoint, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
 from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
-from jaxmem.fits import Fit, HostFit, HostRefoldedFit, PreparedFit, RefoldedFit, Totals, worst
+from jaxmem.fits import Fit, HostFit, PreparedFit, StreamedFit, Totals, check_blocks, fits_of, worst
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.notices import note, warn
 from jaxmem.permutations import Plan, Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
+from jaxmem.streaming import Features, RowBlocks
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
@@ -40,6 +41,8 @@ __all__ = ["PRECISIONS", "Scored", "Scores", "batch_size_of", "rounding_of", "sc
 _BATCH_BYTES = 2**26
 _CACHED_BYTES = 2**23
 _LARGEST_BATCH = 1_024
+# Where features are read a block at a time, every batch reads all of them anew: the fewer batches the better.
+_STREAMED_BATCH_BYTES = 2**30
 
 # Where the keys of the second, independent stream and of the re-matchings come from: numbers that no permutation has.
 _SECOND = 2**32 - 1
@@ -85,7 +88,7 @@ class Scored(NamedTuple):
 
 def score_permutations(
     classifier: Classifier | HostClassifier,
-    X: Float[Array, "n d"],
+    X: Features,
     labels: Labels,
     validations: Mapping[Any, Design],
     *,
@@ -97,7 +100,7 @@ def score_permutations(
     planned: Plan | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     devices: Sequence[Any] | None = None,
     progress: bool = True,
     broken: bool = False,
@@ -131,6 +134,7 @@ def score_permutations(
     if not isinstance(classifier, Classifier):
         mesh = None  # Refitted on the host, whatever devices there are.
     parts = {name: _parts(design, X, labels, examples) for name, design in validations.items()}
+    check_blocks(classifier, metric, X, n_classes, parts)
     tally = Tally(B + 1, None if exact else done)  # Every labelling once: in another order than at random.
     file = None
     if checkpoint is not None:
@@ -144,7 +148,7 @@ def score_permutations(
             enumeration=exact,
             kinds=(broken, examples),
             precision=precision,
-            device=(X.devices().pop() if mesh is None else mesh.devices.flat[0]).device_kind,
+            device=_device(X, mesh).device_kind,
         )
         file = Checkpoint(checkpoint, run, list(parts))
         kept = file.load(B + 1)
@@ -158,7 +162,7 @@ def score_permutations(
     rematched: dict[Any, np.ndarray] = {}
     if broken or not ended:
         with TraceAnnotation("jaxmem: prepare"):
-            fits = _fits(classifier, metric, X, n_classes, parts, examples, mesh)
+            fits = fits_of(classifier, metric, X, n_classes, parts, examples, mesh)
         other = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
         stream, other, codes = on_all((stream, other, codes), mesh)
         work = _Work(metric, fits, stream, other, codes, B, mesh)
@@ -262,8 +266,11 @@ class _Work(NamedTuple):
         k = n_devices(self.mesh)
         if asked_for is None:
             fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
+            streamed = any(isinstance(fit, StreamedFit) for fit in self.fits)
             cached = jax.default_backend() == "cpu"
-            return k * batch_size_of(len(self.codes), fit_bytes, -(-(self.B + 1) // k), cached=cached)
+            return k * batch_size_of(
+                len(self.codes), fit_bytes, -(-(self.B + 1) // k), cached=cached, streamed=streamed
+            )
         return k * -(-min(asked_for, self.B + 1) // k)
 
     def launch(self, start: int, size: int) -> Totals:
@@ -312,12 +319,19 @@ class _Work(NamedTuple):
     def rematched(self, key: Key[Array, ""], batch_size: int) -> dict[Any, Int[np.ndarray, " matchings"]]:
         """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
         # Stratified folds have no copies to match.
-        fits = [fit for fit in self.fits if isinstance(fit, (PreparedFit, HostFit))]
+        fits = [fit for fit in self.fits if isinstance(fit, (PreparedFit, StreamedFit, HostFit))]
 
         def draw(start: int, size: int) -> Integer[Array, "size n"]:
             return _draw(self.stream, self.codes, start, size, None)
 
         return rematched_counts(fits, draw, self.B, batch_size, jax.random.fold_in(key, _THIRD))
+
+
+def _device(X: Features, mesh: Mesh | None) -> Any:
+    """One of those that compute."""
+    if mesh is not None:
+        return mesh.devices.flat[0]
+    return (jnp.zeros(()) if isinstance(X, RowBlocks) else X).devices().pop()
 
 
 def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
@@ -326,7 +340,7 @@ def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:
     return np.asarray(metric.finish(totals, n_rows), float)
 
 
-def _parts(design: Design, X: Float[Array, "n d"], labels: Labels, examples: bool) -> list[Part] | KFold:
+def _parts(design: Design, X: Features, labels: Labels, examples: bool) -> list[Part] | KFold:
     """The parts of a design, checked; of folds that follow the labels, how they are folded."""
     if not isinstance(design, Design):
         raise ValueError(
@@ -337,43 +351,23 @@ def _parts(design: Design, X: Float[Array, "n d"], labels: Labels, examples: boo
         return design.parts(X, labels)
     if examples:
         raise ValueError("example_scores needs folds that stay: use jm.KFold(stratified=False).")
-    design.check(labels)
+    design.check(X, labels)
     return design
 
 
-def _fits(
-    classifier: Classifier | HostClassifier,
-    metric: Metric,
-    X: Float[Array, "n d"],
-    n_classes: int,
-    parts: Mapping[Any, list[Part] | KFold],
-    examples: bool,
-    mesh: Mesh | None,
-) -> list[Fit]:
-    """The fits that the designs ask for; parts with the same rows to fit share one."""
-    on_host = not isinstance(classifier, Classifier)
-    prepared: Any = HostFit if on_host else partial(PreparedFit, mesh=mesh)
-    refolded: Any = HostRefoldedFit if on_host else partial(RefoldedFit, mesh=mesh)
-    fits, shared = [], {}
-    for name, design in parts.items():
-        if isinstance(design, KFold):
-            fits.append(refolded(classifier, metric, X, n_classes, name, design))
-            continue
-        for number, part in enumerate(design):
-            rows = None if part.train is None else part.train.tobytes()
-            shared.setdefault(rows, {})[name, number] = part
-    return fits + [prepared(classifier, metric, X, n_classes, views, examples=examples) for views in shared.values()]
-
-
-def batch_size_of(n: int, fit_bytes: int, total: int, *, cached: bool) -> int:
+def batch_size_of(n: int, fit_bytes: int, total: int, *, cached: bool, streamed: bool = False) -> int:
     """Labellings a batch, of so many rows and of so many bytes a fit, which a CPU should find in its cache.
 
     All batches are alike, so that one program does for all of them and the last one is as full as the others.
     """
-    # Drawing labels moves a cell number of 4 bytes and a label or two per row.
-    largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
-    if cached:
-        largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
+    if streamed:
+        # The labels of both kinds.
+        largest = min(_STREAMED_BATCH_BYTES // (2 * n + fit_bytes), _LARGEST_BATCH)
+    else:
+        # Drawing labels moves a cell number of 4 bytes and a label or two per row.
+        largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
+        if cached:
+            largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
     n_batches = -(-total // max(largest, 1))
     return -(-total // n_batches)
 
@@ -387,7 +381,13 @@ def _draw(
     @jax.named_scope("draw")
     def draw(whole: tuple[Stream, Array], indices: Int[Array, " part"]) -> Integer[Array, "part n"]:
         stream, y = whole
-        return jax.vmap(lambda index: stream.labels(y, index))(indices)
+
+        def one(index: Int[Array, ""]) -> Integer[Array, " n"]:
+            return stream.labels(y, index)
+
+        # What drawing moves is several times what it leaves: of many rows, a few labellings at a time.
+        at_once = max(1, _BATCH_BYTES // (8 * len(y)))
+        return jax.vmap(one)(indices) if len(indices) <= at_once else jax.lax.map(one, indices, batch_size=at_once)
 
     return shared_out(draw, mesh, (stream, y), first + jnp.arange(size))
 

@@ -59,6 +59,11 @@ def random_subsets(key: Any, n: int, n_members: int, share: float = 0.7) -> Bool
 
     Raises:
         ValueError: numbers below one, or a share that leaves no row in, or none out.
+
+    Example:
+        >>> import jaxmem as jm
+        >>> jm.random_subsets(0, n=10, n_members=4, share=0.7).sum(axis=1)
+        array([7, 7, 7, 7])
     """
     n, n_members, key = as_number(n, "n"), as_number(n_members, "n_members"), as_key(key)
     size = round(share * n) if 0 < share < 1 else 0
@@ -84,6 +89,14 @@ def memorization_scores(included: Any, correct: Any) -> SubsetScores:
 
     Raises:
         ValueError: tables that do not fit each other, or a row in or out of fewer than two subsets.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> included = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 2, dtype=bool)
+        >>> correct = included | [False, True]  # The first row is known where it was seen, the second always.
+        >>> jm.memorization_scores(included, correct).value
+        array([1., 0.])
     """
     included, correct = _tables(included, correct, same_rows=True)
     (seen, seen_error), (unseen, unseen_error) = _halves(included, correct)
@@ -104,6 +117,14 @@ def influence_scores(included: Any, correct: Any) -> SubsetScores:
 
     Raises:
         ValueError: as `memorization_scores` does.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> included = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 2, dtype=bool)
+        >>> jm.influence_scores(included, included[:, :1]).value  # Another row is known where the first was seen.
+        array([[1.],
+               [0.]])
     """
     included, correct = _tables(included, correct)
     halves = []
@@ -127,6 +148,13 @@ def mean_square_influence(included: Any, correct: Any) -> Float[np.ndarray, " n"
 
     Returns:
         (n,): unbiased, hence around 0, and on either side of it, for rows without influence.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> included = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 2, dtype=bool)
+        >>> jm.mean_square_influence(included, included[:, :1]).round(2)  # Another row, known where the first was seen.
+        array([ 1.  , -0.17])
     """
     included, correct = _tables(included, correct)
     gram, squares = correct @ correct.T, (correct**2).sum(axis=1)
@@ -146,6 +174,13 @@ def consistency_scores(included: Any, correct: Any) -> SubsetScores:
 
     Returns:
         (n,), from 0 to 1 for booleans: near 1 where a row is as the others lead one to expect.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> included = np.array([[1, 1], [1, 0], [0, 1], [0, 0]] * 2, dtype=bool)
+        >>> jm.consistency_scores(included, included | [False, True]).value
+        array([0., 1.])
     """
     included, correct = _tables(included, correct, same_rows=True)
     _, (unseen, unseen_error) = _halves(included, correct)

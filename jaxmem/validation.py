@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from jaxmem.inputs import Labels, as_features, as_labels
+from jaxmem.inputs import Labels, as_labels
+from jaxmem.streaming import Features, RowBlocks, as_rows
 
 __all__ = ["Design", "Holdout", "KFold", "Part", "Resubstitution", "SharedStructure"]
 
@@ -21,13 +22,13 @@ class Part(NamedTuple):
 
     Attributes:
         train: which rows of X are fitted; None: all of them.
-        rows: features of the rows to score.
+        rows: features of the rows to score, in memory or to be read a block at a time.
         source: the row of X whose label each takes; None: the rows of X in order, or rows with labels of their own.
         own: codes of labels that no permutation touches.
     """
 
     train: Int[np.ndarray, " k"] | None
-    rows: Float[Array, "m d"]
+    rows: Float[Array, "m d"] | RowBlocks
     source: Int[np.ndarray, " m"] | None = None
     own: Integer[Array, " m"] | None = None
 
@@ -36,7 +37,7 @@ class Part(NamedTuple):
 class Design(Protocol):
     """What a validation design must answer."""
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
         """The fits and the rows to score; raises ValueError if the design does not fit the training rows."""
         ...
 
@@ -49,15 +50,25 @@ class SharedStructure:
     alone would break the test (Chaibub Neto 2018).
 
     Args:
-        X_val: features of the copies, shape (m, d).
+        X_val: features of the copies, shape (m, d), of the forms that X may have.
         source: row `j` of `X_val` was made from training row `source[j]`; shape (m,). None: the same rows in the same
             order. Several copies of a row are fine.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = np.random.default_rng(1).normal(np.concatenate([X, X]), 0.1)
+        >>> twice = jm.SharedStructure(copies, source=np.tile(np.arange(40), 2))
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=twice, n_permutations=99).pvalue
+        0.01
     """
 
     X_val: Any
     source: Any = None
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit on all rows, scored on the copies."""
         rows, n = _rows_like(X, self.X_val), X.shape[0]
         m = rows.shape[0]
@@ -86,14 +97,23 @@ class Holdout:
     """Independent rows with labels of their own, which no permutation touches.
 
     Args:
-        X_val: features, shape (m, d).
+        X_val: features, shape (m, d), of the forms that X may have.
         y_val: their labels, shape (m,), of classes that the training labels have.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> more = jm.Holdout(np.random.default_rng(1).normal(3 * y[:, None], size=(40, 3)), y)
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=more, n_permutations=99).statistic > 0.9
+        True
     """
 
     X_val: Any
     y_val: Any
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit on all rows, scored on the independent ones."""
         rows = _rows_like(X, self.X_val)
         own = as_labels(self.y_val, "y_val", labels.classes).codes
@@ -104,9 +124,19 @@ class Holdout:
 
 @dataclass(frozen=True)
 class Resubstitution:
-    """The training rows themselves: how well a labelling can be fitted at all."""
+    """The training rows themselves: how well a labelling can be fitted at all.
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> fitted = jm.permutation_test(jm.KNeighbors(1), X, y, validation=jm.Resubstitution(), n_permutations=9)
+        >>> fitted.null_distribution.min().item()  # Whatever the labels are, the nearest row to a row is itself.
+        1.0
+    """
+
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit on all rows, scored on the same."""
         return [Part(None, X)]
 
@@ -127,6 +157,14 @@ class KFold:
             permutation, as scikit-learn's `permutation_test_score` with `StratifiedKFold` does, and the features
             prepared anew as well, which costs many times as much. By default the same folds serve all permutations.
         seed: of the shuffle.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99).pvalue
+        0.01
     """
 
     n_splits: int = 5
@@ -139,17 +177,23 @@ class KFold:
         if not (isinstance(self.n_splits, int) and self.n_splits >= 2):
             raise ValueError(f"n_splits must be an integer >= 2, but is {self.n_splits!r}.")
 
-    def parts(self, X: Float[Array, "n d"], labels: Labels) -> list[Part]:
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit per fold, on the rows outside of it; the folds of the observed labels, where they follow labels."""
-        self.check(labels)
+        self.check(X, labels)
+        assert not isinstance(X, RowBlocks)
         fold = np.asarray(self.folds(labels.codes, len(labels.classes)))
         rows = [np.flatnonzero(fold == k) for k in range(self.n_splits)]
         return [
             Part(np.flatnonzero(fold != k), X[inside], source=inside.astype(np.int32)) for k, inside in enumerate(rows)
         ]
 
-    def check(self, labels: Labels) -> None:
+    def check(self, X: Features, labels: Labels) -> None:
         """Raise ValueError unless every fold can be filled, with every class where that is asked for."""
+        if isinstance(X, RowBlocks):
+            raise ValueError(
+                "KFold takes the rows of every fold by their numbers, but X is read a block at a time: read it into "
+                "memory, np.asarray(X), or score other rows, jm.Holdout or jm.SharedStructure."
+            )
         counts = np.bincount(np.asarray(labels.codes), minlength=len(labels.classes))
         if self.n_splits > counts.sum():
             raise ValueError(f"n_splits is {self.n_splits}, but there are only {counts.sum()} rows.")
@@ -191,8 +235,8 @@ class KFold:
         return (rank[:, None] >= share[codes.astype(jnp.int32)]).sum(axis=1).astype(jnp.int32)
 
 
-def _rows_like(X: Float[Array, "n d"], X_val: Any) -> Float[Array, "m d"]:
-    rows = as_features(X_val, "X_val").astype(X.dtype)
+def _rows_like(X: Features, X_val: Any) -> Float[Array, "m d"] | RowBlocks:
+    rows = as_rows(X_val, "X_val").astype(X.dtype)
     if rows.shape[1] != X.shape[1]:
         raise ValueError(f"X_val has {rows.shape[1]} features, but X has {X.shape[1]}: extract both in the same way.")
     return rows

@@ -6,6 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmem.classifiers.base import contrast_sums
+from jaxmem.classifiers.moments import moments_of
+
 
 def blobs(n, d, n_classes, *, seed=0, n_val=None, noise=0.5, separation=1.0):
     """Gaussian classes: training rows, labels (every class occurs), and perturbed copies (or `n_val` fresh rows)."""
@@ -37,6 +40,21 @@ def _decisions(classifier, n_classes, X, labels, X_val):
     state = classifier.prepare(X, n_classes)
     rows = classifier.rows(state, X_val)
     return jax.vmap(lambda one: classifier.decision(state, classifier.fit(state, one), rows))(labels)
+
+
+def decisions_by_blocks(classifier, X, labels, X_val, n_classes, dtype, block_rows):
+    """The same from blocks of rows, by the four functions that classifiers of class sums have for them."""
+    X, X_val = jnp.asarray(X, dtype), jnp.asarray(X_val, dtype)
+    blocks = [slice(start, start + block_rows) for start in range(0, len(X), block_rows)]
+    moments = moments_of([X[rows] for rows in blocks], scatter=classifier.scatter)
+    state = classifier.condense(moments, n_classes)
+    summed = jax.vmap(partial(contrast_sums, n_classes=n_classes), in_axes=(0, None))
+    labels = jnp.asarray(labels, jnp.int32)
+    parts = [summed(labels[:, rows], classifier.summed(state, X[rows])) for rows in blocks]
+    params = jax.vmap(partial(classifier.solve, state))(*(sum(part) for part in zip(*parts, strict=True)))
+    scores = jax.vmap(partial(classifier.score, state), in_axes=(0, None))(params, X_val)
+    assert scores.dtype == dtype
+    return np.asarray(scores)
 
 
 def assert_same_predictions(scores, expected, margin):

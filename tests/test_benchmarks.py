@@ -10,6 +10,7 @@ from benchmarks import (
     devices,
     ensembles,
     floor,
+    history,
     label_noise,
     measure,
     memory,
@@ -18,6 +19,7 @@ from benchmarks import (
     plan,
     scaling,
     similarity,
+    streaming,
     studies,
 )
 from jaxmem.studies import Tests, Training
@@ -61,6 +63,18 @@ def test_memory_is_measured_in_a_process_of_its_own(monkeypatch):
 
 
 @pytest.mark.nightly
+def test_streaming_beside_memory_on_small_sizes(monkeypatch):
+    monkeypatch.setattr(streaming, "MEMORY_SIZES", (200,))
+    monkeypatch.setattr(streaming, "MEMORY_FEATURES", 4)
+    figures = streaming.against_memory(n=60, d=4, n_classes=3, n_permutations=9, rounds=1)
+    assert figures["largest_difference_of_scores"] == 0
+    seconds = figures["seconds"]
+    assert math.isclose(figures["throughput_over_memory"], seconds["in memory"] / seconds["streamed"])
+    (memory,) = figures["memory"].values()
+    assert memory["peak_mib"] >= memory["before_mib"] > memory["features_mib"]
+
+
+@pytest.mark.nightly
 def test_devices_on_small_sizes():
     figures = devices.strong_scaling(n=60, d=4, B=20, rounds=1)
     assert list(figures) == ["1 devices", "2 devices", "4 devices", "8 devices"]
@@ -96,6 +110,26 @@ def test_records_say_when_where_and_what(tmp_path, monkeypatch):
     report = json.loads(path.read_text())
     assert report["figures"] == {"seconds": 1.235, "n": 3}
     assert report["benchmark"] == "floor" and report["date"] in path.name and report["machine"]["jax"]
+
+
+def test_history_of_figures_with_two_dates(tmp_path):
+    machine = {"processor": "one", "jax": "0.10.2"}
+    for date, seconds, seen in (("2026-01-01", 2.0, "0.2 [0.1, 0.3]"), ("2026-01-02", 3.0, "0.1 [0.0, 0.2]")):
+        figures = {"n": 10, "seconds": seconds, "study": {"claims": {"it falls": {"outcome": "holds", "seen": seen}}}}
+        report = {"benchmark": "b", "date": date, "commit": "c", "machine": machine, "figures": figures}
+        (tmp_path / f"{date}-cpu-b.json").write_text(json.dumps(report))
+    (tmp_path / "2026-01-01-cpu-once.json").write_text(json.dumps({**report, "date": "2026-01-01"}))
+    ((name, reports),) = history.dated(tmp_path).items()
+    found = history.series(reports)
+    assert name == "cpu-b" and {group: list(names) for group, names in found.items()} == {
+        "b": ["seconds"],
+        "study": ["it falls"],
+    }
+    assert found["study"]["it falls"]["2026-01-02"] == (0.1, 0.0, 0.2, True)
+    figure = history.picture(name, reports)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["b", "study"]
+    drawn = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert drawn == [1.0, 1.5]
 
 
 @pytest.mark.nightly

@@ -14,7 +14,18 @@ FACE = "__init__"  # `import jaxmem` itself: the public names of everything up t
 
 # From the ground up. A room may import rooms of its own level and of those below; a room joins by a word here.
 LEVELS = [
-    {"inputs", "notices", "settings", "blocks", "compilation", "archives", "folders", "devices", "digests"},
+    {
+        "inputs",
+        "notices",
+        "settings",
+        "blocks",
+        "streaming",
+        "compilation",
+        "archives",
+        "folders",
+        "devices",
+        "digests",
+    },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import blobs, labellings
+from helpers import blobs, decisions_by_blocks, labellings
 from sklearn.neighbors import NearestCentroid
 
 import jaxmem as jm
 from jaxmem.classifiers import Classifier, base
+from jaxmem.classifiers.base import ClassSums
 
 
 def documented_classifier():
@@ -121,6 +122,33 @@ def test_the_batch_size_does_not_change_the_null(classifier):
     for test in tests[1:]:
         assert test.statistic == tests[0].statistic
         np.testing.assert_array_equal(test.null_distribution, tests[0].null_distribution)
+
+
+OF_CLASS_SUMS = [
+    jm.Ridge(),
+    jm.Ridge(alpha=(0.1, 10.0), standardize=True),
+    jm.LDA(),
+    jm.LDA(shrinkage=0.2, priors=(0.2, 0.3, 0.5)),
+    jm.NearestCentroid(),
+    jm.NearestCentroid("cosine"),
+    jm.GaussianNB(),
+]
+
+
+@pytest.mark.parametrize("classifier", OF_CLASS_SUMS, ids=repr)
+def test_training_rows_may_come_a_block_at_a_time(classifier):
+    assert isinstance(classifier, ClassSums)
+    # A feature that does not vary, but for the rows to score.
+    features = X.at[:, 2].set(0.1)
+    whole = np.stack([scores(classifier, features, labels, X_val) for labels in LABELS])
+    for block_rows in (7, 30):
+        blocks = decisions_by_blocks(classifier, features, LABELS, X_val, N_CLASSES, X.dtype, block_rows)
+        assert_trees_close(blocks, whole)
+
+
+@pytest.mark.parametrize("classifier", [c for c in CLASSIFIERS if type(c) not in map(type, OF_CLASS_SUMS)], ids=repr)
+def test_other_classifiers_need_all_training_rows(classifier):
+    assert not isinstance(classifier, ClassSums)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ def as_classifier(classifier: Any) -> Classifier | HostClassifier:
 
     Raises:
         ValueError: neither of the two.
+
+    Example:
+        >>> import sklearn.naive_bayes
+        >>> from jaxmem.classifiers import as_classifier
+        >>> as_classifier(sklearn.naive_bayes.GaussianNB())
+        Estimator(estimator=GaussianNB(), n_jobs=None)
     """
     if isinstance(classifier, (Classifier, HostClassifier)) and not isinstance(classifier, type):
         return classifier

@@ -22,14 +22,15 @@ def centre(X: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, "n 
     return mean + rest, jnp.where(varies[None, :], centred - rest[None, :], 0), varies
 
 
-def right_singular(Z: Float[Array, "n d"]) -> tuple[Float[Array, " r"], Float[Array, "d r"]]:
+def right_singular(Z: Float[Array, "k d"], n: int) -> tuple[Float[Array, " r"], Float[Array, "d r"]]:
     """Squared singular values, ascending, and right singular vectors, from the smaller Gram matrix.
+
+    Rows `Z` are either all `n` that there are, or fewer with the same Gram matrix.
 
     Eigenvectors where a Cholesky factor would be cheaper: features of low rank are common, rounding then makes the
     Gram matrix indefinite, and a factor would be NaN where eigenvalues below the rounding error just count as zero.
     """
-    n, d = Z.shape
-    if n > d:
+    if n > Z.shape[1]:
         squares, right = jnp.linalg.eigh(exactly(Z.T, Z))
         return jnp.maximum(squares, 0), right
     squares, left = jnp.linalg.eigh(exactly(Z, Z.T))

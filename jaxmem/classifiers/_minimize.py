@@ -99,7 +99,7 @@ def whitened(
         `(basis, rows, penalties)`: the coordinates of a row `z` are `z @ basis`, those of the rows of `Z` are `rows`,
         and the penalty on weights `w` in them is `½ Σ penalties w²`. Directions without variation have zeros in all.
     """
-    _, basis = right_singular(Z)
+    _, basis = right_singular(Z, len(Z))
     rows = exactly(Z, basis)
     # More accurate than the eigenvalues themselves, whose rounding is that of the largest.
     squares = (rows**2).sum(axis=0)

@@ -44,6 +44,16 @@ once per (classifier, shapes, dtype). Adding one takes these four functions. Nea
             return rows @ means.T - 0.5 * (means**2).sum(axis=1)[None, :]
 
 and `jm.permutation_test(NearestMean(), X, y, ...)` works, in batches, on every device.
+
+Where the fit is nothing but sums of rows by class, the training rows need not be in memory: four functions more, of
+which none sees all rows, let them be read a block at a time (`ClassSums`):
+
+    condense(moments, n_classes)   -> state    no labels: all that `moments` of the training rows decide; once
+    summed(state, X)               -> rows     no labels: what is summed by class, of a block of training rows; (k, e)
+    solve(state, sums, counts)     -> params   ONE label vector: what the sums of its classes decide
+    score(state, params, X_new)    -> scores   as `decision`, of rows as they come
+
+The rows that are summed are centred, or they add up to zero by other means: sums are taken of all classes but the last.
 """
 
 from collections.abc import Sequence
@@ -54,13 +64,21 @@ import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.blocks import over_row_blocks
+from jaxmem.classifiers.moments import Moments
 
-__all__ = ["Classifier", "HostClassifier", "class_sums", "one_hot"]
+__all__ = ["ClassSums", "Classifier", "HostClassifier", "class_sums", "contrast_sums", "one_hot"]
 
 
 @runtime_checkable
 class Classifier(Protocol):
-    """What the engine asks of a shallow classifier; see the module's docstring."""
+    """What the engine asks of a shallow classifier; see the module's docstring.
+
+    Example:
+        >>> import jaxmem as jm
+        >>> from jaxmem.classifiers import Classifier
+        >>> isinstance(jm.Ridge(), Classifier)
+        True
+    """
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> Any:
         """Do all that needs the training features but no labels."""
@@ -80,8 +98,42 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class ClassSums(Classifier, Protocol):
+    """A classifier whose fit is class sums, so that its training rows can be read a block at a time.
+
+    Attributes:
+        scatter: whether `condense` needs the scatter of all features together, or only the spread of each.
+    """
+
+    scatter: bool
+
+    def condense(self, moments: Moments, n_classes: int) -> Any:
+        """Do all that needs the training features but neither labels nor all rows at once."""
+        ...
+
+    def summed(self, state: Any, X: Float[Array, "k d"]) -> Float[Array, "k e"]:
+        """What is summed by class, of some training rows; over all of them it adds up to zero."""
+        ...
+
+    def solve(self, state: Any, sums: Float[Array, "contrasts e"], counts: Float[Array, " n_classes"]) -> Any:
+        """Fit on one label vector: on its sums by class, all but the last, and its class sizes."""
+        ...
+
+    def score(self, state: Any, params: Any, X_new: Float[Array, "k d"]) -> Float[Array, "... k n_classes"]:
+        """Score some rows by one fit."""
+        ...
+
+
+@runtime_checkable
 class HostClassifier(Protocol):
-    """The slow path: a classifier that JAX cannot trace, refitted from scratch on the host for every labelling."""
+    """The slow path: a classifier that JAX cannot trace, refitted from scratch on the host for every labelling.
+
+    Example:
+        >>> import sklearn.tree
+        >>> from jaxmem.classifiers import HostClassifier, as_classifier
+        >>> isinstance(as_classifier(sklearn.tree.DecisionTreeClassifier()), HostClassifier)
+        True
+    """
 
     def refit(
         self, fits: Sequence[tuple[np.ndarray, np.ndarray, Sequence[np.ndarray]]], n_classes: int, needs: str
@@ -119,3 +171,11 @@ def class_sums(
         return (indicator @ arrays[1], indicator.sum(axis=1)), None
 
     return over_row_blocks(block, (labels, X))[0]
+
+
+def contrast_sums(
+    labels: Integer[Array, " n"], X: Float[Array, "n d"], n_classes: int
+) -> tuple[Float[Array, "contrasts d"], Float[Array, " n_classes"]]:
+    """Sums of the rows of `X`, which add up to zero, in all classes but the last, and the sizes of all classes."""
+    sums, counts = class_sums(labels, X, n_classes - 1)
+    return sums, jnp.append(counts, labels.shape[0] - counts.sum())

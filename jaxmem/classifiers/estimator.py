@@ -26,6 +26,16 @@ class Estimator:
             its own if it
             is random: the test is exact either way, but repeats only with one.
         n_jobs: processes to refit in, as joblib counts them; -1: all cores.
+
+    Example:
+        >>> import numpy as np
+        >>> import sklearn.tree
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> stump = jm.Estimator(sklearn.tree.DecisionTreeClassifier(max_depth=1, random_state=0))
+        >>> jm.permutation_test(stump, X, y, validation=jm.KFold(4), n_permutations=19).pvalue
+        0.05
     """
 
     estimator: Any

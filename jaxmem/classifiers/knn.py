@@ -26,6 +26,9 @@ __all__ = ["KNeighbors"]
 # Distances held at once while searching: 16 Mi numbers, 64 MiB in single precision.
 _DISTANCES_AT_ONCE = 2**24
 
+# Neighbours of all rows that are kept where folds follow the labels: 512 MiB.
+_NEIGHBORS_KEPT = 2**27
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ class KNeighbors:
         metric: "euclidean" or "cosine". A row of zeros has cosine distance 1 from every row.
         weights: "uniform", or "distance": votes count by the inverse of the distance; where some neighbours are at
             distance zero, they alone vote.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> jm.permutation_test(jm.KNeighbors(3), X, y, validation=jm.KFold(4), n_permutations=99).pvalue
+        0.01
     """
 
     n_neighbors: int | np.integer = 1
@@ -102,8 +113,10 @@ class KNeighbors:
         block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])
         return over_row_blocks(nearest, X_new, block_rows)[1]
 
-    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole:
+    def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
         """The neighbours of every row among all rows, as many as a fold can hold and `n_neighbors` more."""
+        if len(X) * (largest + int(self.n_neighbors)) > _NEIGHBORS_KEPT:
+            return None
         state = self.prepare(X, n_classes)
         if self.n_neighbors > len(X) - largest:
             raise ValueError(

@@ -25,7 +25,7 @@ well-conditioned estimator for large-dimensional covariance matrices; scikit-lea
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,8 @@ from jaxtyping import Array, Float, Integer
 
 from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import centre, exactly, right_singular
-from jaxmem.classifiers.base import class_sums, one_hot
+from jaxmem.classifiers.base import contrast_sums, one_hot
+from jaxmem.classifiers.moments import Moments, Shift, shifted
 
 __all__ = ["LDA"]
 
@@ -45,15 +46,15 @@ _SMALLEST_SPREAD = 1e-4
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    mean: Float[Array, " d"]
+    shift: Shift
     basis: Float[Array, "d r"]  # V, scaled as the features are.
     squares: Float[Array, " r"]  # l, in the order of the columns of V; 0 where a direction is left out.
-    rotated: Float[Array, "n r"]  # Q.
+    rotated: Float[Array, "n r"]  # Q; without rows where those come a block at a time.
     n_classes: int = field(metadata={"static": True})
 
 
 class _Params(NamedTuple):
-    weights: Float[Array, "C-1 r"]  # Against the last class.
+    weights: Float[Array, "C-1 r"]  # Against the last class; of features, where rows come a block at a time.
     intercepts: Float[Array, " C"]
 
 
@@ -78,10 +79,20 @@ class LDA:
 
     Raises:
         ValueError: on other hyperparameters, or, from `prepare`, where the covariance would be singular.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.LDA(shrinkage="auto"), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     shrinkage: float | str | None = None
     priors: Sequence[float] | None = None
+    scatter: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
@@ -97,7 +108,15 @@ class LDA:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, find the axes of the total scatter, and rotate the training rows."""
-        n, d = X.shape
+        self._check(len(X), X.shape[1], n_classes)
+        mean, centred, varies = centre(X)
+        basis = self._basis(centred, len(X))
+        rotated = exactly(centred, basis)
+        # More accurate than the eigenvalues themselves, whose rounding is that of the largest.
+        squares = (rotated**2).sum(axis=0)
+        return _State(Shift(mean, jnp.zeros_like(mean), varies), basis, squares, rotated, n_classes)
+
+    def _check(self, n: int, d: int, n_classes: int) -> None:
         if self.priors is not None and len(self.priors) != n_classes:
             raise ValueError(
                 f"priors has {len(self.priors)} entries, but there are {n_classes} classes: give one each."
@@ -109,21 +128,27 @@ class LDA:
                 f"The within-class covariance is singular: {n} rows in {n_classes} classes leave {n - n_classes} "
                 f'degrees of freedom for {d} features. Pass shrinkage="auto" or a number, LDA(shrinkage=0.1).'
             )
-        mean, centred, _ = centre(X)
-        basis = _axes(centred) if self.shrinkage else _whitening(centred)
-        rotated = exactly(centred, basis)
-        # More accurate than the eigenvalues themselves, whose rounding is that of the largest.
-        return _State(mean, basis, (rotated**2).sum(axis=0), rotated, n_classes)
+
+    def _basis(self, centred: Float[Array, "k d"], n: int) -> Float[Array, "d r"]:
+        """Axes of `n` centred rows, or of fewer with the same scatter."""
+        return _axes(centred, n) if self.shrinkage else _whitening(centred, n)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m r"]:
         """Centre and rotate the rows."""
-        return exactly(X_new - state.mean[None, :], state.basis)
+        return exactly(shifted(state.shift, X_new), state.basis)
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
         """Class sums of the rotated rows, and the small linear system."""
-        n, dtype = labels.shape[0], state.rotated.dtype
-        sums, counts = class_sums(labels, state.rotated, state.n_classes - 1)
-        counts = jnp.append(counts, n - counts.sum())
+        return self._params(state, *contrast_sums(labels, state.rotated, state.n_classes), labels)
+
+    def _params(
+        self,
+        state: _State,
+        sums: Float[Array, "contrasts r"],
+        counts: Float[Array, " C"],
+        labels: Integer[Array, " n"],
+    ) -> _Params:
+        n, dtype = counts.sum(), counts.dtype
         # A class without rows gets weights of no meaning, but -inf for an intercept: it never wins.
         sizes = jnp.maximum(counts, 1)
         means = jnp.concatenate([sums, -sums.sum(axis=0, keepdims=True)]) / sizes[:, None]
@@ -134,7 +159,7 @@ class LDA:
             shrinkage = _ledoit_wolf(state, labels, means, sizes, within)
         else:
             shrinkage = self.shrinkage or 0.0
-        diagonal = (1 - shrinkage) * state.squares + shrinkage * within / state.mean.shape[0]
+        diagonal = (1 - shrinkage) * state.squares + shrinkage * within / len(state.basis)
         scaled = sums * jnp.where(diagonal > 0, 1 / jnp.where(diagonal > 0, diagonal, 1), 0)[None, :]
 
         indicators = jnp.diag(sizes[:-1]) - sizes[:-1, None] * sizes[None, :-1] / sizes.sum()
@@ -156,16 +181,42 @@ class LDA:
         """Class probabilities of rows with these scores."""
         return jax.nn.softmax(scores, axis=1)
 
+    def condense(self, moments: Moments, n_classes: int) -> _State:
+        """Axes of the total scatter."""
+        if self.shrinkage == "auto":
+            raise ValueError(
+                'shrinkage="auto" needs all rows at once for every label vector. Pass a number, LDA(shrinkage=0.1) '
+                "say, or read X into memory: np.asarray(X)."
+            )
+        self._check(moments.n, len(moments.spread), n_classes)
+        basis = self._basis(moments.condensed, moments.n)
+        squares = (exactly(moments.condensed, basis) ** 2).sum(axis=0)
+        return _State(moments.shift, basis, squares, moments.condensed[:0], n_classes)
 
-def _axes(centred: Float[Array, "n d"]) -> Float[Array, "d r"]:
+    def summed(self, state: _State, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
+        """Centre some training rows."""
+        return shifted(state.shift, X)
+
+    def solve(self, state: _State, sums: Float[Array, "contrasts d"], counts: Float[Array, " C"]) -> _Params:
+        """The small linear system of rotated class sums, its solution turned back to the features."""
+        # To rotate what a label vector comes to is little beside rotating all rows anew whenever they are read.
+        params = self._params(state, exactly(sums, state.basis), counts, jnp.zeros(0, jnp.uint8))
+        return params._replace(weights=exactly(params.weights, state.basis.T))
+
+    def score(self, state: _State, params: _Params, X_new: Float[Array, "k d"]) -> Float[Array, "k C"]:
+        """As `decision`."""
+        return self.decision(state, params, shifted(state.shift, X_new))
+
+
+def _axes(centred: Float[Array, "k d"], n: int) -> Float[Array, "d r"]:
     """Principal axes, scaled so that the rows have a mean squared length of one."""
-    squares, right = right_singular(centred)
+    squares, right = right_singular(centred, n)
     # One scale for all features changes no prediction, and keeps Ledoit and Wolf's fourth powers within range.
-    mean_square = squares.sum() / centred.shape[0]
+    mean_square = squares.sum() / n
     return right / jnp.sqrt(jnp.where(mean_square > 0, mean_square, 1))
 
 
-def _whitening(centred: Float[Array, "n d"]) -> Float[Array, "d d"]:
+def _whitening(centred: Float[Array, "k d"], n: int) -> Float[Array, "d d"]:
     """Axes on which the rows have the identity for their total scatter; columns of zeros for the null directions.
 
     Without shrinkage the scale of the features is free, and the smallest directions count as much as the largest. A
@@ -173,14 +224,13 @@ def _whitening(centred: Float[Array, "n d"]) -> Float[Array, "d d"]:
     eigenvalues raised, the rows have a second Gram matrix that knows the rest: as good as singular value decomposition
     of the rows, at a tenth of the time.
     """
-    n = centred.shape[0]
-    spread = jnp.sqrt((centred**2).mean(axis=0))
+    spread = jnp.sqrt((centred**2).sum(axis=0) / n)
     scale = jnp.where(spread > 0, 1 / jnp.where(spread > 0, spread, 1), 0)
     standard = centred * scale[None, :]
-    squares, first = right_singular(standard)
+    squares, first = right_singular(standard, n)
     smallest = jnp.finfo(centred.dtype).eps ** 0.5 * jnp.maximum(squares[-1], 1)
     first = first / jnp.sqrt(jnp.maximum(squares, smallest))[None, :]
-    squares, second = right_singular(exactly(standard, first))
+    squares, second = right_singular(exactly(standard, first), n)
     axes = exactly(first, second)
     real = squares > n * _SMALLEST_SPREAD**2 * (axes**2).sum(axis=0)
     return scale[:, None] * axes * jnp.where(real, 1 / jnp.sqrt(jnp.where(real, squares, 1)), 0)[None, :]
@@ -198,7 +248,7 @@ def _ledoit_wolf(
     With residuals `e_i` it is `b / (|S|² - tr(S)² / d)`, at most one, with `b = (mean |e_i|⁴ - |S|²) / n`. The squared
     Frobenius norm `|S|²` needs the class means only; the lengths of the residuals, one product with the class means.
     """
-    n, d = labels.shape[0], state.mean.shape[0]
+    n, d = labels.shape[0], len(state.basis)
     squared_means = (means**2).sum(axis=1)
 
     def fourth_powers(arrays: tuple[Array, Array]) -> tuple[Array, None]:

@@ -17,14 +17,15 @@ References: Hand & Yu (2001), Idiot's Bayes; scikit-learn's `GaussianNB`.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.classifiers._linear import centre
-from jaxmem.classifiers.base import class_sums
+from jaxmem.classifiers.base import contrast_sums
+from jaxmem.classifiers.moments import Moments, Shift, shifted
 
 __all__ = ["GaussianNB"]
 
@@ -32,10 +33,11 @@ __all__ = ["GaussianNB"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    mean: Float[Array, " d"]
+    shift: Shift
     scale: Float[Array, " d"]  # One over the standard deviation; 0 for features that do not vary.
     smoothing: Float[Array, " d"]  # In units of each feature's own variance.
-    moments: Float[Array, "n two_d"]  # Two columns per feature: x and x² - 1, standardised.
+    # Two columns per feature: x and x² - 1, standardised; without rows where those come a block at a time.
+    training: Float[Array, "n two_d"]
     n_classes: int = field(metadata={"static": True})
 
 
@@ -54,9 +56,19 @@ class GaussianNB:
     Args:
         var_smoothing: added to all variances, as a multiple of the largest variance of a feature over the training
             rows; >= 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.GaussianNB(), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     var_smoothing: float = 1e-9
+    scatter: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
@@ -65,30 +77,22 @@ class GaussianNB:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Standardise the training rows, and set their squares beside them."""
-        mean, centred, _ = centre(X)
+        mean, centred, varies = centre(X)
         spread = jnp.sqrt((centred**2).mean(axis=0))
+        return self._state(Shift(mean, jnp.zeros_like(mean), varies), spread, centred, n_classes)
+
+    def _state(self, shift: Shift, spread: Float[Array, " d"], centred: Float[Array, "n d"], n_classes: int) -> _State:
         scale = jnp.where(spread > 0, 1 / jnp.where(spread > 0, spread, 1), 0)
         smoothing = self.var_smoothing * (spread.max() * scale) ** 2
-        return _State(mean, scale, smoothing, _moments(centred, scale), n_classes)
+        return _State(shift, scale, smoothing, _moments(centred, scale), n_classes)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m two_d"]:
         """Standardise the rows, and set their squares beside them."""
-        return _moments(X_new - state.mean[None, :], state.scale)
+        return _moments(shifted(state.shift, X_new), state.scale)
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
         """Class means and variances, as coefficients of a quadratic."""
-        sums, counts = class_sums(labels, state.moments, state.n_classes - 1)
-        sums = jnp.concatenate([sums, -sums.sum(axis=0, keepdims=True)])
-        counts = jnp.append(counts, labels.shape[0] - counts.sum())
-        # A class without rows gets the mean and variance of all rows, and a prior of zero.
-        means, squares = jnp.split(sums / jnp.maximum(counts, 1)[:, None], 2, axis=1)
-        variances = jnp.maximum(1 + squares - means**2, jnp.finfo(sums.dtype).eps) + state.smoothing[None, :]
-
-        coefficients = jnp.concatenate([means / variances, -0.5 / variances], axis=1)
-        # Class against class before the sum over features, which is large beside the differences.
-        offsets = 0.5 * (jnp.log(variances) + (1 + means**2) / variances)
-        offsets = (offsets - offsets[-1:]).sum(axis=1)
-        return _Params(coefficients[:-1] - coefficients[-1:], jnp.log(counts / labels.shape[0]) - offsets)
+        return self.solve(state, *contrast_sums(labels, state.training, state.n_classes))
 
     def decision(self, state: _State, params: _Params, rows: Float[Array, "m two_d"]) -> Float[Array, "m C"]:
         """Joint log-likelihood of rows and classes, less that of the last class's Gaussian."""
@@ -98,6 +102,31 @@ class GaussianNB:
     def probabilities(self, scores: Float[Array, "m C"]) -> Float[Array, "m C"]:
         """Class probabilities of rows with these scores."""
         return jax.nn.softmax(scores, axis=1)
+
+    def condense(self, moments: Moments, n_classes: int) -> _State:
+        """Mean and standard deviation of every feature."""
+        return self._state(moments.shift, moments.spread, moments.condensed[:0], n_classes)
+
+    def summed(self, state: _State, X: Float[Array, "k d"]) -> Float[Array, "k two_d"]:
+        """Standardise some training rows, and set their squares beside them."""
+        return self.rows(state, X)
+
+    def solve(self, state: _State, sums: Float[Array, "contrasts two_d"], counts: Float[Array, " C"]) -> _Params:
+        """Class means and variances from class sums."""
+        sums = jnp.concatenate([sums, -sums.sum(axis=0, keepdims=True)])
+        # A class without rows gets the mean and variance of all rows, and a prior of zero.
+        means, squares = jnp.split(sums / jnp.maximum(counts, 1)[:, None], 2, axis=1)
+        variances = jnp.maximum(1 + squares - means**2, jnp.finfo(sums.dtype).eps) + state.smoothing[None, :]
+
+        coefficients = jnp.concatenate([means / variances, -0.5 / variances], axis=1)
+        # Class against class before the sum over features, which is large beside the differences.
+        offsets = 0.5 * (jnp.log(variances) + (1 + means**2) / variances)
+        offsets = (offsets - offsets[-1:]).sum(axis=1)
+        return _Params(coefficients[:-1] - coefficients[-1:], jnp.log(counts / counts.sum()) - offsets)
+
+    def score(self, state: _State, params: _Params, X_new: Float[Array, "k d"]) -> Float[Array, "k C"]:
+        """As `decision`."""
+        return self.decision(state, params, self.rows(state, X_new))
 
 
 def _moments(centred: Float[Array, "n d"], scale: Float[Array, " d"]) -> Float[Array, "n two_d"]:

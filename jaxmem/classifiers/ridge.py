@@ -21,15 +21,16 @@ which changes no prediction. References: Hoerl & Kennard (1970); scikit-learn's 
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.classifiers._linear import centre, exactly
-from jaxmem.classifiers.base import class_sums
+from jaxmem.classifiers.base import contrast_sums
+from jaxmem.classifiers.moments import Moments, Shift, shifted
 
 __all__ = ["Ridge"]
 
@@ -45,6 +46,14 @@ class _State:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class _Condensed:
+    shift: Shift
+    whitening: Float[Array, "d r"]  # T.
+    basis: Float[Array, "d *alphas r"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class _Whole:
     centred: Float[Array, "n r"]
     gram: Float[Array, "r r"]
@@ -52,7 +61,7 @@ class _Whole:
 
 
 class _Params(NamedTuple):
-    sums: Float[Array, "contrasts r"]
+    sums: Float[Array, "*alphas contrasts r"]  # Or coefficients of features, where rows come a block at a time.
     prior: Float[Array, " contrasts"]
 
 
@@ -65,11 +74,21 @@ class Ridge:
             any). A tuple of them tests every one on the same class sums; the rows to score are held once for each.
         standardize: divide every feature by its standard deviation over the training rows. Features that do
             not vary there are dropped in any case: they carry nothing, and a perturbed copy must not blow them up.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.Ridge(alpha=10.0), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     alpha: float | tuple[float, ...] = 1.0
     standardize: bool = False
     gives: ClassVar[str] = "indicators"
+    scatter: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
@@ -84,33 +103,32 @@ class Ridge:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, factorise twice, and place the training rows."""
-        with np.errstate(over="ignore"):
-            alpha = np.asarray(self.alpha, X.dtype)
-        if not (np.isfinite(alpha) & (alpha > 0)).all():
-            raise ValueError(f"alpha is {self.alpha!r}, which is zero or infinite in {X.dtype}, as the features are.")
-        if alpha.max() / alpha.min() > 1 / np.finfo(alpha.dtype).eps:
-            raise ValueError(
-                f"alpha spans {alpha.max() / alpha.min():.0e}, more than one factorisation in {X.dtype} can serve: "
-                "test the path in two parts."
-            )
+        alpha = self._alphas(X.dtype)
         mean, centred, varies = centre(X)
-        spread = jnp.sqrt((centred**2).mean(axis=0)) if self.standardize else jnp.ones_like(mean)
-        scale = jnp.where(varies, 1 / jnp.where(varies, spread, 1), 0)
+        scale = self._scale(varies, jnp.sqrt((centred**2).mean(axis=0)))
         Z = centred * scale[None, :]
         within = None
         if 1 < X.shape[0] <= X.shape[1]:
             within, Z = _within(Z)
-        whitening = _whitening(Z, float(alpha.min()))
-        if alpha.size > 1:
-            whitening = exactly(whitening, jnp.linalg.eigh(exactly(whitening.T, whitening))[1])
-        coordinates = exactly(Z, whitening)
-        gram, penalty = exactly(coordinates.T, coordinates), exactly(whitening.T, whitening)
-        inverses = [_inverse(gram + a * penalty, at_least=a * jnp.diag(penalty)) for a in alpha.reshape(-1)]
-        basis = exactly(whitening, jnp.stack(inverses).reshape(*alpha.shape, *gram.shape))
+        _, coordinates, basis = _factorised(Z, alpha)
         if within is not None:
-            basis = exactly(within, basis)
-        basis = jnp.moveaxis(basis, -2, 0)
+            basis = jnp.tensordot(within, basis, 1, precision="highest")
         return _State(mean, jax.vmap(jnp.multiply)(scale, basis), coordinates, n_classes)
+
+    def _alphas(self, dtype: Any) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            alpha = np.asarray(self.alpha, dtype)
+        if not (np.isfinite(alpha) & (alpha > 0)).all():
+            raise ValueError(f"alpha is {self.alpha!r}, which is zero or infinite in {dtype}, as the features are.")
+        if alpha.max() / alpha.min() > 1 / np.finfo(alpha.dtype).eps:
+            raise ValueError(
+                f"alpha spans {alpha.max() / alpha.min():.0e}, more than one factorisation in {dtype} can serve: "
+                "test the path in two parts."
+            )
+        return alpha
+
+    def _scale(self, varies: Bool[Array, " d"], spread: Float[Array, " d"]) -> Float[Array, " d"]:
+        return jnp.where(varies, 1 / jnp.where(varies & self.standardize, spread, 1), 0)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m *alphas r"]:
         """Centre the rows and place them where class sums score them, for every alpha."""
@@ -118,8 +136,8 @@ class Ridge:
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
         """Class sums of the training rows: the whole fit."""
-        sums, counts = class_sums(labels, state.coordinates, state.n_classes - 1)
-        return _Params(sums, counts / labels.shape[0])
+        sums, counts = contrast_sums(labels, state.coordinates, state.n_classes)
+        return _Params(sums, counts[:-1] / labels.shape[0])
 
     def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
         """The Gram matrix of all rows, from which a fold's is taken off: in double precision, for one penalty.
@@ -157,10 +175,50 @@ class Ridge:
         self, state: _State, params: _Params, rows: Float[Array, "m *alphas r"]
     ) -> Float[Array, "*alphas m C"]:
         """Least-squares estimates of the class indicators; every row sums to one."""
-        scores = jnp.einsum("cr,m...r->...cm", params.sums, rows)
-        scores = scores + jnp.broadcast_to(params.prior[:, None], scores.shape)
-        scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
-        return jnp.swapaxes(scores, -1, -2)
+        return _scores(params, rows)
+
+    def condense(self, moments: Moments, n_classes: int) -> _Condensed:
+        """Factorise few rows that stand for all."""
+        scale = self._scale(moments.shift.varies, moments.spread)
+        whitening, _, basis = _factorised(moments.condensed * scale[None, :], self._alphas(scale.dtype))
+        return _Condensed(moments.shift, scale[:, None] * whitening, jax.vmap(jnp.multiply)(scale, basis))
+
+    def summed(self, state: _Condensed, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
+        """Centre some training rows."""
+        return shifted(state.shift, X)
+
+    def solve(self, state: _Condensed, sums: Float[Array, "contrasts d"], counts: Float[Array, " C"]) -> _Params:
+        """Coefficients of the features, for every alpha."""
+        # To place what a label vector comes to is little beside placing all rows anew whenever they are read.
+        placed = exactly(sums, state.whitening)
+        weights = jnp.einsum("cr,d...r->...cd", placed, state.basis, precision="highest")
+        return _Params(weights, counts[:-1] / counts.sum())
+
+    def score(self, state: _Condensed, params: _Params, X_new: Float[Array, "k d"]) -> Float[Array, "*alphas k C"]:
+        """As `decision`."""
+        return _scores(params, shifted(state.shift, X_new))
+
+
+def _scores(params: _Params, rows: Float[Array, "m ..."]) -> Float[Array, "... m C"]:
+    # The alphas are an axis of the rows or, where those come a block at a time, of the coefficients.
+    scores = jnp.einsum("...cr,m...r->...cm", params.sums, rows)
+    scores = scores + jnp.broadcast_to(params.prior[:, None], scores.shape)
+    scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
+    return jnp.swapaxes(scores, -1, -2)
+
+
+def _factorised(
+    Z: Float[Array, "k d"], alpha: np.ndarray
+) -> tuple[Float[Array, "d r"], Float[Array, "k r"], Float[Array, "d *alphas r"]]:
+    """`T`, `ZT` and, for every alpha, `T (QᵀQ + α TᵀT)⁻¹`, from all rows or from fewer with the same Gram matrix."""
+    whitening = _whitening(Z, float(alpha.min()))
+    if alpha.size > 1:
+        whitening = exactly(whitening, jnp.linalg.eigh(exactly(whitening.T, whitening))[1])
+    coordinates = exactly(Z, whitening)
+    gram, penalty = exactly(coordinates.T, coordinates), exactly(whitening.T, whitening)
+    inverses = [_inverse(gram + a * penalty, at_least=a * jnp.diag(penalty)) for a in alpha.reshape(-1)]
+    basis = exactly(whitening, jnp.stack(inverses).reshape(*alpha.shape, *gram.shape))
+    return whitening, coordinates, jnp.moveaxis(basis, -2, 0)
 
 
 def _within(Z: Float[Array, "n d"]) -> tuple[Float[Array, "d r"], Float[Array, "n r"]]:

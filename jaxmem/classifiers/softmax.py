@@ -63,6 +63,15 @@ class Softmax:
 
     Raises:
         ValueError: on other hyperparameters.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.Softmax(), X, y, validation=copies, n_permutations=99).pvalue
+        0.01
     """
 
     l2: float = 1.0

@@ -28,6 +28,14 @@ class Dataset:
 
     Raises:
         ValueError: for a wrong shape, dtype, pixel range or class number, or an empty part.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> data = Dataset("blank", X, y, X_test=X, y_test=y, class_names=("even", "odd"))
+        >>> data.X_train.shape
+        (4, 8, 8, 1)
     """
 
     name: str
@@ -64,6 +72,14 @@ def stratified_split(y: Int[np.ndarray, " n"], n_train: int, seed: int = 0) -> t
 
     Raises:
         ValueError: when a part, or a class within a part, would be empty.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.data import stratified_split
+        >>> y = np.repeat([0, 1], [40, 10])
+        >>> train, test = stratified_split(y, n_train=25)
+        >>> np.bincount(y[train])
+        array([20,  5])
     """
     n = len(y)
     if not 0 < n_train < n:

@@ -29,7 +29,7 @@ _IDX_PARTS = {
 _IDX_BYTES = 0x08
 
 
-def from_npz(path: str | os.PathLike, seed: int = 0) -> Dataset:
+def from_npz(path: str | os.PathLike[str], seed: int = 0) -> Dataset:
     """Read a data set from an .npz archive.
 
     Args:
@@ -61,7 +61,7 @@ def from_npz(path: str | os.PathLike, seed: int = 0) -> Dataset:
     )
 
 
-def from_idx(paths: Iterable[str | os.PathLike], name: str) -> Dataset:
+def from_idx(paths: Iterable[str | os.PathLike[str]], name: str) -> Dataset:
     """Read a data set from four IDX files, gzipped or not.
 
     Args:
@@ -97,7 +97,7 @@ def from_idx(paths: Iterable[str | os.PathLike], name: str) -> Dataset:
     )
 
 
-def idx_files(paths: Iterable[str | os.PathLike]) -> dict[tuple[str, str], Path]:
+def idx_files(paths: Iterable[str | os.PathLike[str]]) -> dict[tuple[str, str], Path]:
     """The IDX files among paths, by (split, kind); where a file is there twice, gzipped and not, the plain one."""
     found = {}
     # Plain names sort before their .gz, so walking backwards leaves them.

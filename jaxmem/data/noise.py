@@ -30,6 +30,15 @@ def random_labels(key: PRNGKeyArray, y: Int[Array | np.ndarray, " n"], share: fl
 
     Raises:
         ValueError: when `y` is not a vector, or `share` is out of range.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import random_labels
+        >>> y = np.repeat([0, 1], 50)
+        >>> half = random_labels(jax.random.key(0), y, share=0.5)
+        >>> half.sum().item(), (half != y).sum().item() <= 50
+        (50, True)
     """
     _check(y)
     if not 0 <= share <= 1:
@@ -55,6 +64,14 @@ def class_noise(
 
     Raises:
         ValueError: when `y` is not a vector of such labels, or `transition` does not hold probabilities.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import class_noise
+        >>> y = np.repeat([0, 1], 5)
+        >>> class_noise(jax.random.key(0), y, np.array([[1.0, 0.0], [1.0, 0.0]])).tolist()  # Every 1 is taken for a 0.
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
     """
     _check(y)
     y, transition = jnp.asarray(y), np.asarray(transition)
@@ -78,6 +95,15 @@ def shuffled_pixels(
         X: (n, h, w, c) images.
         each: a shuffle of its own for every image, which leaves a bag of pixels; otherwise one for all of them, to be
             used with the same key on training and test images. Row i depends on the key and i alone.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import shuffled_pixels
+        >>> X = jnp.arange(64.0).reshape(1, 8, 8, 1)
+        >>> shuffled = shuffled_pixels(jax.random.key(0), X)
+        >>> (shuffled == X).all().item(), (jnp.sort(shuffled.ravel()) == X.ravel()).all().item()
+        (False, True)
     """
     n, h, w, c = X.shape
     flat = jnp.asarray(X).reshape(n, h * w, c)
@@ -110,6 +136,14 @@ def gaussian_noise_inputs(
 
     Raises:
         ValueError: for an unknown `moments`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import gaussian_noise_inputs
+        >>> grey = jnp.full((100, 8, 8, 1), 0.5)
+        >>> float(gaussian_noise_inputs(jax.random.key(0), grey, moments="matched").mean())  # No pixel varies.
+        0.5
     """
     if moments not in ("standard", "matched"):
         raise ValueError(f"moments is {moments!r}; expected 'standard' or 'matched'.")

@@ -38,6 +38,11 @@ class Pattern:
 
     Raises:
         ValueError: for a strength that is not positive and finite.
+
+    Example:
+        >>> from jaxmem.data import PATTERNS, Pattern
+        >>> all(isinstance(pattern, Pattern) for pattern in PATTERNS.values())
+        True
     """
 
     strength: float = 1.0
@@ -73,7 +78,18 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Pixel(Pattern):
-    """One bright pixel: class c lights pixel number c, counted from the upper left along the rows."""
+    """One bright pixel: class c lights pixel number c, counted from the upper left along the rows.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Pixel, stamped
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> lit = (stamped(jax.random.key(0), canvas, Pixel()).X_train > 0).sum(axis=(1, 2, 3))
+        >>> lit.tolist()
+        [1, 1, 1, 1]
+    """
 
     strength: float = 0.75
 
@@ -86,7 +102,18 @@ class Pixel(Pattern):
 
 @dataclass(frozen=True)
 class Patch(Pattern):
-    """A faint bright square: the image is a grid of cells, and class c lights the middle of cell c."""
+    """A faint bright square: the image is a grid of cells, and class c lights the middle of cell c.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Patch, stamped
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> lit = (stamped(jax.random.key(0), canvas, Patch()).X_train > 0).sum(axis=(1, 2, 3))
+        >>> lit.tolist()
+        [4, 4, 4, 4]
+    """
 
     strength: float = 0.4
 
@@ -112,6 +139,16 @@ class Wave(Pattern):
 
     The classes have from 1 to w / 2 - 1 periods in w columns, evenly spaced. No pixel alone tells them apart, for
     every pixel is bright as often as dark.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Wave, stamped
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> lit = (stamped(jax.random.key(0), canvas, Wave()).X_train > 0).sum(axis=(1, 2, 3))
+        >>> lit.tolist()
+        [32, 32, 32, 32]
     """
 
     strength: float = 0.2
@@ -127,7 +164,18 @@ class Wave(Pattern):
 
 @dataclass(frozen=True)
 class Prototype(Pattern):
-    """An image of the class's own, every pixel of it standard normal; the canvas is the noise around it."""
+    """An image of the class's own, every pixel of it standard normal; the canvas is the noise around it.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Prototype, stamped
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> lit = (stamped(jax.random.key(0), canvas, Prototype()).X_train > 0).sum(axis=(1, 2, 3))
+        >>> lit.tolist()
+        [28, 29, 28, 29]
+    """
 
     strength: float = 0.05
 
@@ -155,6 +203,15 @@ def noise_canvas(key: PRNGKeyArray, like: Dataset, level: float = 0.25, sd: floa
 
     Raises:
         ValueError: for a level out of range, or a standard deviation that is not at least 0 and finite.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, noise_canvas
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = noise_canvas(jax.random.key(0), Dataset("blank", X, y, X, y, ("even", "odd")), level=0.5)
+        >>> round(float(canvas.X_train.mean()), 1)
+        0.5
     """
     if not (0 <= level <= 1 and 0 <= sd < float("inf")):
         raise ValueError(f"level is {level!r} and sd {sd!r}; expected a level from 0 to 1, and an sd of at least 0.")
@@ -183,6 +240,18 @@ def stamped(
 
     Raises:
         ValueError: when images are too small for so many classes, or `test_codes` are not classes of the test rows.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Pixel, stamped
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> stamped(jax.random.key(0), canvas, Pixel(0.5)).X_train[:, 0, :2, 0]
+        array([[0.5, 0. ],
+               [0. , 0.5],
+               [0.5, 0. ],
+               [0. , 0.5]], dtype=float32)
     """
     h, w = canvas.X_train.shape[1:3]
     n_classes = len(canvas.class_names)
@@ -230,6 +299,16 @@ def in_conflict(key: PRNGKeyArray, canvas: Dataset, pattern: Pattern) -> tuple[D
 
     Raises:
         ValueError: as `stamped` does.
+
+    Example:
+        >>> import jax
+        >>> import numpy as np
+        >>> from jaxmem.data import Dataset, Pixel, in_conflict
+        >>> X, y = np.zeros((4, 8, 8, 1), np.float32), np.array([0, 1, 0, 1], np.int32)
+        >>> canvas = Dataset("blank", X, y, X, y, ("even", "odd"))
+        >>> as_canvas, as_pattern = in_conflict(jax.random.key(0), canvas, Pixel())
+        >>> as_canvas.y_test.tolist(), as_pattern.y_test.tolist()
+        ([0, 1, 0, 1], [1, 0, 1, 0])
     """
     n_classes = len(canvas.class_names)
     keys = row_keys(jax.random.fold_in(key, _CLASSES), len(canvas.y_test))

@@ -34,7 +34,7 @@ _PATIENCE = 5.0  # seconds that a server may take to answer
 
 
 def prepare(
-    name: str, *, data_dir: str | os.PathLike | None = None, manual_dir: str | os.PathLike | None = None
+    name: str, *, data_dir: str | os.PathLike[str] | None = None, manual_dir: str | os.PathLike[str] | None = None
 ) -> Path:
     """Download a data set and prepare it for `load`, once; TensorFlow is not needed.
 
@@ -56,6 +56,13 @@ def prepare(
     Raises:
         ValueError: for an unknown name, a server that does not answer within seconds, files that `manual_dir` lacks,
             or a wrong checksum. Nothing is left behind then.
+
+    Example:
+        >>> from jaxmem.data import PREPARABLE, load, prepare
+        >>> "mnist" in PREPARABLE
+        True
+        >>> where = prepare("mnist")  # doctest: +SKIP
+        >>> mnist = load("mnist")  # doctest: +SKIP
     """
     if name not in (DIGITS, *PREPARABLE):
         raise ValueError(f"{name!r} cannot be prepared without TensorFlow; expected {DIGITS}, {', '.join(PREPARABLE)}.")
@@ -74,7 +81,7 @@ def how_to_prepare(name: str, root: Path) -> str:
     )
 
 
-def root_folder(data_dir: str | os.PathLike | None) -> Path:
+def root_folder(data_dir: str | os.PathLike[str] | None) -> Path:
     """Where data sets lie, unless the caller says otherwise."""
     return Path(data_dir or os.environ.get("JAXMEM_DATA_DIR") or "~/.cache/jaxmem").expanduser()
 
@@ -100,7 +107,7 @@ def quiet():
         yield
 
 
-def _prepare(name: str, root: Path, manual_dir: str | os.PathLike | None) -> Path:
+def _prepare(name: str, root: Path, manual_dir: str | os.PathLike[str] | None) -> Path:
     """Write a data set in a hidden folder beside its place, and move it there when it is whole."""
     from jaxmem.data.builders import BUILDERS
 
@@ -127,7 +134,7 @@ def _prepare(name: str, root: Path, manual_dir: str | os.PathLike | None) -> Pat
     return target
 
 
-def _run(builder: Any, workshop: Path, manual_dir: str | os.PathLike | None) -> None:
+def _run(builder: Any, workshop: Path, manual_dir: str | os.PathLike[str] | None) -> None:
     """Let TFDS download and write; what goes wrong with the files is said in one sentence."""
     import requests
     import tensorflow_datasets as tfds

@@ -36,10 +36,10 @@ class _Split(NamedTuple):
 
 
 def load(
-    name: str | os.PathLike | Sequence[str | os.PathLike] = DIGITS,
+    name: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = DIGITS,
     *,
-    data_dir: str | os.PathLike | None = None,
-    manual_dir: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Dataset:
     """Load a data set of images.
@@ -62,6 +62,17 @@ def load(
     Raises:
         ValueError: for a data set that is not prepared, not ArrayRecord, not image classification, has no
             test split or images of several sizes; for files that are missing or malformed.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from jaxmem.data import load
+        >>> rng = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     np.savez(f"{folder}/mine.npz", X=rng.random((50, 8, 8, 1)), y=np.repeat([0, 1], 25))
+        ...     mine = load(f"{folder}/mine.npz")
+        >>> mine.X_train.shape, mine.X_test.shape
+        ((40, 8, 8, 1), (10, 8, 8, 1))
     """
     root = root_folder(data_dir)
     if (dataset := _from_files(name, root, seed)) is not None:
@@ -85,12 +96,20 @@ def load(
     return Dataset(name, *_arrays(train), *_arrays(_read(directory, test_split)), train.class_names)
 
 
-def names(data_dir: str | os.PathLike | None = None) -> tuple[str, ...]:
-    """What `load` can load now: the embedded digits and every data set prepared in `data_dir`."""
+def names(data_dir: str | os.PathLike[str] | None = None) -> tuple[str, ...]:
+    """What `load` can load now: the embedded digits and every data set prepared in `data_dir`.
+
+    Example:
+        >>> from jaxmem.data import names
+        >>> "digits" in names()
+        True
+    """
     return tuple(sorted({DIGITS, *prepared(root_folder(data_dir))}))
 
 
-def _from_files(name: str | os.PathLike | Sequence[str | os.PathLike], root: Path, seed: int) -> Dataset | None:
+def _from_files(
+    name: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], root: Path, seed: int
+) -> Dataset | None:
     """Files of the user's own; None where `name` is the name of a data set, or nothing."""
     if isinstance(name, Sequence) and not isinstance(name, str):
         paths = [Path(path) for path in name]

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
+from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier
-from jaxmem.metrics import Metric, scores_for
+from jaxmem.metrics import Metric, correct, scores_for
 from jaxmem.validation import KFold, Part
 
-__all__ = ["Fit", "OfFolds", "OfParts", "Totals", "measured", "targets_by_kind", "worst"]
+__all__ = ["Fit", "OfFolds", "OfParts", "Totals", "measured", "scored", "targets_by_kind", "worst"]
 
 
 class Totals(NamedTuple):
@@ -110,6 +111,46 @@ def measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable
         return metric.partial(meaning(scores), labels)
 
     return measure
+
+
+@jax.named_scope("score")
+def scored(
+    classifier: Classifier,
+    metric: Metric,
+    decide: Callable[[Any, Any], Float[Array, "... m C"]],
+    params: Any,
+    rows: Any,
+    targets: Mapping[str, Integer[Array, "size m"]],
+    counted: Bool[Array, " size"] | None,
+) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
+    """Score rows by a batch of fits.
+
+    Args:
+        decide: the scores of one fit on some rows.
+        params: of the fits.
+        rows: a pytree whose leaves have the rows in front.
+        targets: the labels to score them with, by kind.
+        counted: which fits count towards what is recovered; None: that is not asked for.
+
+    Returns:
+        The metric's totals by kind, and how many counted fits predicted a row's "paired" label.
+    """
+
+    def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
+        rows, block_targets = arrays
+        scores = jax.vmap(decide, (0, None))(params, rows)
+        total = measured(metric, classifier, scores.shape[-1])
+        totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
+        if counted is None:
+            return totals, None
+        if scores.ndim > 3:
+            raise ValueError("example scores are those of one classifier: give one value per hyperparameter.")
+        hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
+        return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
+
+    # Rows first, so that a block of rows takes its labels along.
+    turned = {kind: target.T for kind, target in targets.items()}
+    return over_row_blocks(block, (rows, turned), BLOCK_ROWS if metric.additive else len(turned["paired"]))
 
 
 def targets_by_kind(

@@ -14,11 +14,11 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier
 from jaxmem.devices import on_all, shared_out
-from jaxmem.fits.base import OfParts, Totals, measured, targets_by_kind
-from jaxmem.metrics import Metric, correct, predictions
+from jaxmem.fits.base import OfParts, Totals, scored, targets_by_kind
+from jaxmem.metrics import Metric, predictions
 from jaxmem.validation import Part
 
-__all__ = ["PreparedFit"]
+__all__ = ["PreparedFit", "prepared"]
 
 
 @jax.tree_util.register_dataclass
@@ -47,7 +47,7 @@ class PreparedFit(OfParts):
     ) -> None:
         super().__init__(classifier, metric, X, n_classes, parts, examples=examples)
         self._mesh = mesh
-        state = _prepare(classifier, self._X, n_classes=n_classes)
+        state = prepared(classifier, self._X, n_classes=n_classes)
         del self._X  # A copy, where only some rows are fitted; the state has what it needs of them.
         views = {
             view: View(
@@ -92,7 +92,8 @@ class PreparedFit(OfParts):
 
 @partial(jax.jit, static_argnums=0, static_argnames="n_classes")
 @jax.named_scope("prepare")
-def _prepare(classifier: Classifier, X: Array, n_classes: int) -> Any:
+def prepared(classifier: Classifier, X: Array, n_classes: int) -> Any:
+    """Do all that needs no labels."""
     return classifier.prepare(X, n_classes)
 
 
@@ -118,31 +119,18 @@ def _totals(
     with jax.named_scope("fit"):
         params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
 
-    @jax.named_scope("score")
     def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
-        # Rows first, so that a block of rows takes its labels along.
-        targets = {kind: target.T for kind, target in targets_by_kind(view.source, view.own, labels, others).items()}
-        n_rows = len(targets["paired"])
+        targets = targets_by_kind(view.source, view.own, labels, others)
+        decide = partial(classifier.decision, state)
+        return scored(
+            classifier, metric, decide, params, view.rows, targets, counted if examples and view.own is None else None
+        )
 
-        def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
-            rows, block_targets = arrays
-            scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
-            total = measured(metric, classifier, scores.shape[-1])
-            totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
-            if not examples or view.own is not None:
-                return totals, None
-            if scores.ndim > 3:
-                raise ValueError("example scores are those of one classifier: give one value per hyperparameter.")
-            hits = jax.vmap(correct, (0, 1))(scores, block_targets["paired"])
-            return totals, (hits & counted[:, None]).sum(axis=0, dtype=jnp.int32)
-
-        return over_row_blocks(block, (view.rows, targets), BLOCK_ROWS if metric.additive else n_rows)
-
-    scored = {name: score(view) for name, view in views.items()}
+    by_view = {name: score(view) for name, view in views.items()}
     diagnose = getattr(classifier, "diagnostics", None)
     return Totals(
-        {name: totals for name, (totals, _) in scored.items()},
-        {name: recovered[None] for name, (_, recovered) in scored.items() if recovered is not None},
+        {name: totals for name, (totals, _) in by_view.items()},
+        {name: recovered[None] for name, (_, recovered) in by_view.items() if recovered is not None},
         jax.vmap(diagnose)(params) if diagnose else {},
     )
 

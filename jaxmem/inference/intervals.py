@@ -36,6 +36,16 @@ class Estimate(NamedTuple):
         value: the estimate.
         low, high: ends of the interval.
         standard_error: of the estimate, in its own units.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.KNeighbors(9), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> memorization = m.estimate("memorization")
+        >>> memorization.low < memorization.value < memorization.high
+        True
     """
 
     value: float
@@ -61,6 +71,12 @@ def confidence_interval(
 
     Raises:
         ValueError: an unknown method, or numbers out of range.
+
+    Example:
+        >>> from jaxmem.inference import confidence_interval
+        >>> low, high = confidence_interval(n_extreme=4, n_permutations=99)
+        >>> round(low, 3), round(high, 3)
+        (0.011, 0.1)
     """
     one_of(method, ("clopper-pearson", "wilson"), "method")
     check_level(confidence_level, "confidence_level")
@@ -86,6 +102,14 @@ def of_means(
 
     Raises:
         ValueError: fewer than two permutations, or a level out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import of_means
+        >>> pairs = np.random.default_rng(0).normal([4.0, 2.0], 0.1, size=(100, 2))
+        >>> ratio = of_means(lambda first, second: first / second, pairs)
+        >>> round(ratio.value, 1)
+        2.0
     """
     check_level(confidence_level, "confidence_level")
     B = len(values)
@@ -117,6 +141,13 @@ def of_pairs(similarities: Float[np.ndarray, "N N"], confidence_level: float = 0
 
     Raises:
         ValueError: fewer than two networks, values that are not finite, or a level out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import of_pairs
+        >>> similarities = np.array([[1.0, 0.8, 0.7], [0.8, 1.0, 0.6], [0.7, 0.6, 1.0]])
+        >>> round(of_pairs(similarities).value, 2)
+        0.7
     """
     check_level(confidence_level, "confidence_level")
     n = len(similarities)
@@ -152,6 +183,14 @@ def difference_of_pairs(
 
     Raises:
         ValueError: as `of_pairs` does, of either group.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import difference_of_pairs
+        >>> similarities = np.full((6, 6), 0.3)
+        >>> similarities[:3, :3] = 0.7
+        >>> round(difference_of_pairs(similarities, np.arange(6) < 3).value, 2)
+        0.4
     """
     parts = [of_pairs(similarities[np.ix_(members, members)], confidence_level) for members in (in_first, ~in_first)]
     value = parts[0].value - parts[1].value
@@ -173,6 +212,12 @@ def quantile_interval(values: Float[np.ndarray, " B"], q: float, confidence_leve
 
     Raises:
         ValueError: q or the level out of (0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import quantile_interval
+        >>> quantile_interval(np.arange(100.0), q=0.5)
+        (39.0, 60.0)
     """
     check_level(q, "q")
     check_level(confidence_level, "confidence_level")
@@ -211,6 +256,14 @@ def hierarchical_interval(
 
     Raises:
         ValueError: a single seed, values that are not finite, or a level or number out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> gains = np.random.default_rng(0).normal(0.2, 0.02, size=(5, 3))  # Five networks, three draws.
+        >>> gain = jm.hierarchical_interval(gains)
+        >>> gain.low < 0.2 < gain.high
+        True
     """
     check_level(confidence_level, "confidence_level")
     values = np.asarray(values, float)

@@ -46,6 +46,12 @@ def adjusted(pvalues: Float[np.ndarray, " tests"], correction: str) -> Float[np.
 
     Raises:
         ValueError: an unknown correction, or what are no p-values.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import adjusted
+        >>> adjusted(np.array([0.01, 0.04, 0.03]), "holm")
+        array([0.03, 0.06, 0.06])
     """
     one_of(correction, SEPARATE, "correction")
     pvalues = np.asarray(pvalues, float)
@@ -86,6 +92,13 @@ def family_statistics(
 
     Raises:
         ValueError: an unknown alternative, NaN, or infinite scores where means are asked for.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import family_statistics
+        >>> family_statistics(np.array([[0.9, 0.4, 0.5], [0.6, 0.7, 0.8]]), "less", "maxT")
+        array([[-0.9, -0.4, -0.5],
+               [-0.6, -0.7, -0.8]])
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     centred = studentize or alternative == "two-sided"
@@ -124,6 +137,14 @@ def single_step(
             test, so that a family of any size needs no more memory than two of its tests.
         correction: "maxT" or "minP", whose counts compare without rounding.
         rounding: as in `pvalue`.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import family_statistics, single_step
+        >>> scores = np.array([[0.9, 0.4, 0.5, 0.3], [0.6, 0.7, 0.8, 0.2]])
+        >>> statistics = family_statistics(scores, "greater", "maxT")
+        >>> single_step(statistics[:, 0], statistics.max(axis=0), "maxT")
+        array([0.25, 0.75])
     """
     nearby = tolerance(observed, 0.0 if correction == "minP" else rounding)
     # Labellings that reach a statistic, counted without a table of tests times labellings.
@@ -141,6 +162,13 @@ def step_down(
     Args:
         statistics: as `family_statistics` returns them.
         rounding: as in `pvalue`.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import family_statistics, step_down
+        >>> scores = np.array([[0.9, 0.4, 0.5, 0.3], [0.6, 0.7, 0.8, 0.2]])
+        >>> step_down(family_statistics(scores, "greater", "maxT"))
+        array([0.25, 0.75])
     """
     observed = statistics[:, 0]
     nearby = tolerance(observed, rounding)
@@ -167,6 +195,15 @@ def family_pvalues(
 
     Raises:
         ValueError: an unknown correction or alternative, or NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import family_pvalues
+        >>> scores = np.random.default_rng(0).normal(size=(2, 100))
+        >>> scores[:, 0] = 5, 0  # The observed labelling.
+        >>> raw, adjusted = family_pvalues(scores, "greater", "maxT")
+        >>> adjusted[0], adjusted[1] >= raw[1]
+        (np.float64(0.01), np.True_)
     """
     one_of(correction, CORRECTIONS, "correction")
     separate = np.array([pvalue(float(row[0]), row[1:], alternative, rounding=rounding) for row in scores])
@@ -187,6 +224,13 @@ def check_reachable(correction: str, n_tests: int, n_permutations: int, alternat
 
     Raises:
         ValueError: alpha outside (0, 1), or too few permutations; the message says how many it takes.
+
+    Example:
+        >>> from jaxmem.inference import check_reachable
+        >>> check_reachable("bonferroni", n_tests=10, n_permutations=99, alternative="greater", alpha=0.05)
+        Traceback (most recent call last):
+            ...
+        ValueError: correction 'bonferroni' of 10 tests cannot reach alpha = 0.05 ...
     """
     one_of(correction, CORRECTIONS, "correction")
     one_of(alternative, ALTERNATIVES, "alternative")

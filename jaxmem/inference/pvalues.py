@@ -37,6 +37,12 @@ def pvalue(
 
     Raises:
         ValueError: an unknown alternative, or a statistic that is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import pvalue
+        >>> pvalue(0.9, np.linspace(0, 0.8, 99))
+        0.01
     """
     above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
     greater = _with_observed(above + ties, null_distribution.size)
@@ -55,6 +61,12 @@ def mid_pvalue(
 
     Less conservative than `pvalue` where few values are possible, as with accuracy on few rows; but a test by it may
     reject a true hypothesis more often than alpha says. Arguments and errors as for `pvalue`.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import mid_pvalue
+        >>> mid_pvalue(0.9, np.linspace(0, 0.8, 99))
+        0.005
     """
     above, ties, below = _compared(statistic, null_distribution, alternative, rounding)
     half = (1 + ties) / 2
@@ -66,6 +78,11 @@ def binomial_pvalue(n_successes: Any, n_trials: Any, probability: float) -> Any:
     """p-value of so many successes or more in independent trials that succeed with at most this probability.
 
     Arrays are taken elementwise.
+
+    Example:
+        >>> from jaxmem.inference import binomial_pvalue
+        >>> float(binomial_pvalue(3, 3, 0.5))
+        0.125
     """
     from scipy import stats
 
@@ -116,6 +133,14 @@ def _with_observed(n_extreme: int | np.integer, n_permutations: int) -> float:
 
 
 def check_level(value: float, name: str) -> None:
-    """Refuse a level outside (0, 1)."""
+    """Refuse a level outside (0, 1).
+
+    Example:
+        >>> from jaxmem.inference import check_level
+        >>> check_level(95.0, "confidence_level")
+        Traceback (most recent call last):
+            ...
+        ValueError: confidence_level must lie strictly between 0 and 1, but is 95.0.
+    """
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie strictly between 0 and 1, but is {value!r}.")

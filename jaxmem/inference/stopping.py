@@ -38,6 +38,16 @@ class BesagClifford:
     Args:
         n_extreme: h >= 1. With h >= alpha (B + 1), every decision at level alpha is that of all B permutations; a
             smaller h ends sooner and loses a little power.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> y = np.tile([0, 1], 20)  # Nothing to do with the features.
+        >>> early = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), stopping=jm.BesagClifford(10))
+        >>> len(early.null_distribution) < 9_999, early.pvalue > 0.05
+        (True, True)
     """
 
     n_extreme: int = 10
@@ -84,6 +94,15 @@ class Betting:
         alpha: level in (0, 1).
         share: c as a share of alpha, in (0, 1). Close to one, p-values near alpha are decided too, but later.
         futility: wealth below which the test ends without rejecting, in [0, 1); 0: never, but for lack of permutations.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> early = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), stopping=jm.Betting(alpha=0.05))
+        >>> len(early.null_distribution), early.pvalue <= 0.05
+        (50, True)
     """
 
     alpha: float = 0.05
@@ -170,6 +189,17 @@ class Course:
         rule: when to stop. A two-sided test follows each tail by the rule, until both are done.
         alternative: "greater", "less" or "two-sided".
         rounding: up to which relative difference two statistics count as tied.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import BesagClifford, Course
+        >>> course = Course(BesagClifford(2), "greater", rounding=0.0)
+        >>> course.enough(np.array([0.5, 0.6, 0.1]))
+        False
+        >>> course.enough(np.array([0.7]))
+        True
+        >>> course.outcome().n_permutations
+        3
     """
 
     def __init__(self, rule: Rule, alternative: str, rounding: float) -> None:

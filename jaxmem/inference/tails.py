@@ -47,6 +47,13 @@ class TailFit:
         scale: of the GPD, in units of the statistic.
         threshold: what the exceedances exceed, in units of the statistic; in a lower tail they fall short of it.
         gof_pvalue: of the Anderson-Darling test that the exceedances come from a GPD.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import tail_pvalue
+        >>> null = np.random.default_rng(0).normal(size=999)
+        >>> tail_pvalue(0.0, null).extrapolated  # So many are as extreme that they can be counted.
+        False
     """
 
     pvalue: float
@@ -99,6 +106,14 @@ def tail_pvalue(
 
     Raises:
         ValueError: an unknown alternative, or a statistic that is NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.inference import tail_pvalue
+        >>> null = np.random.default_rng(0).normal(size=999)
+        >>> fit = tail_pvalue(5.0, null)
+        >>> fit.extrapolated, fit.pvalue < 1 / 1_000
+        (True, True)
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     sides = ("greater", "less") if alternative == "two-sided" else (alternative,)

@@ -78,6 +78,11 @@ def metric_by_name(metric: str | Metric | Callable[[Any, Any], Any]) -> Metric:
 
     Raises:
         ValueError: an unknown name; or a function that cannot be hashed, which compiling for it takes.
+
+    Example:
+        >>> from jaxmem.metrics import metric_by_name
+        >>> metric_by_name("r2").needs
+        'indicators'
     """
     if isinstance(metric, Metric):
         return metric

@@ -62,7 +62,14 @@ def _negative_brier(probabilities: Float[Array, "m C"], labels: Integer[Array, "
 
 
 def margins(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Float[Array, " m"]:
-    """Score of every row's label minus the best score of another one."""
+    """Score of every row's label minus the best score of another one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.metrics import margins
+        >>> margins(jnp.array([[3.0, 1.0], [0.0, 5.0]]), jnp.array([0, 0])).tolist()
+        [2.0, -5.0]
+    """
     own = indicators(labels, scores.shape[1])
     # Not by a sum over the classes: a class that no row was fitted to may score minus infinity.
     of_own = jnp.where(own, scores, -jnp.inf).max(axis=1)

@@ -41,6 +41,19 @@ class Metric:
 
     Raises:
         ValueError: on another word for `needs`.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.metrics import Metric, predictions
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> def n_wrong(scores, labels):
+        ...     return (predictions(scores) != labels).sum()
+        >>> errors = Metric("errors", n_wrong, lambda total, n_rows: -total)
+        >>> copies = jm.SharedStructure(X + 0.1)
+        >>> jm.permutation_test(jm.Ridge(), X, y, validation=copies, metric=errors, n_permutations=99).statistic
+        0.0
     """
 
     name: str
@@ -59,6 +72,12 @@ def predictions(scores: Float[Array, "m C"]) -> Int[Array, " m"]:
     """The class with the largest score, the first of them on ties; `C`, no class, where no score is above -inf.
 
     NaN is larger than nothing: it is never predicted.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.metrics import predictions
+        >>> predictions(jnp.array([[0.1, 0.9], [0.5, 0.5]])).tolist()
+        [1, 0]
     """
 
     def compare(best: tuple[Array, Array], one: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
@@ -75,7 +94,14 @@ def predictions(scores: Float[Array, "m C"]) -> Int[Array, " m"]:
 
 
 def correct(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Bool[Array, " m"]:
-    """Whether each row is predicted as its label."""
+    """Whether each row is predicted as its label.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.metrics import correct
+        >>> correct(jnp.array([[0.1, 0.9], [0.5, 0.5]]), jnp.array([1, 1])).tolist()
+        [True, False]
+    """
     return predictions(scores) == labels
 
 
@@ -93,6 +119,14 @@ def scores_for(metric: Metric, classifier: Any, n_classes: int) -> Callable[[Arr
 
     Raises:
         ValueError: the metric needs what the classifier does not have; the message names classifiers that do.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxmem as jm
+        >>> from jaxmem.metrics import METRICS, scores_for
+        >>> probabilities = scores_for(METRICS["neg_log_loss"], jm.Softmax(), n_classes=2)
+        >>> probabilities(jnp.array([[0.0, 0.0]])).tolist()
+        [[0.5, 0.5]]
     """
     gives = one_of(getattr(classifier, "gives", "decision"), SCALES, f"`gives` of {type(classifier).__name__}")
     needs = "decision" if metric.needs == "columns" and n_classes == 2 else metric.needs
@@ -128,6 +162,14 @@ def check(metric: Metric, classifier: Any, *, n_rows: int, n_classes: int, dtype
     Raises:
         ValueError: the classifier's scores mean too little, the number of classes is not the metric's, or a function of
             the user's cannot be traced.
+
+    Example:
+        >>> import jaxmem as jm
+        >>> from jaxmem.metrics import METRICS, check
+        >>> check(METRICS["neg_log_loss"], jm.Ridge(), n_rows=10, n_classes=2, dtype="float32")
+        Traceback (most recent call last):
+            ...
+        ValueError: metric 'neg_log_loss' needs class probabilities, as Softmax, ...
     """
     prepare = scores_for(metric, classifier, n_classes)
     scores = jax.ShapeDtypeStruct((n_rows, n_classes), dtype)

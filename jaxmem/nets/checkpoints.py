@@ -41,7 +41,7 @@ class Checkpoints:
         training: what the training is, in words and digests; see `fingerprint`.
     """
 
-    def __init__(self, folder: str | os.PathLike, training: dict[str, str]):
+    def __init__(self, folder: str | os.PathLike[str], training: dict[str, str]):
         self.folder = Path(folder).expanduser().absolute()
         self.training = training
 

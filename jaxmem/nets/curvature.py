@@ -55,6 +55,15 @@ def input_curvature(
 
     Raises:
         ValueError: as in `jaxmem.nets.gradients`; numbers below one.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, input_curvature
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> input_curvature(model, X, y, key=0).shape
+        (4,)
     """
     check_inputs(X)
     key, n_probes, batch_size = as_key(key), as_number(n_probes, "n_probes"), as_number(batch_size, "batch_size")

@@ -39,6 +39,17 @@ class TrainedEnsemble:
         graphdef: the structure of every member.
         snapshots: all members' states by epoch, in increasing order; each leaf has a leading axis of members.
         history: training loss and accuracy of every member and epoch, (members, epochs).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.nets import MLP, TrainConfig, train_ensemble
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> config = TrainConfig(epochs=3, keep_epochs=(0, 3))
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = train_ensemble(lambda rngs: MLP(4, n_classes=2, widths=(8,), rngs=rngs), X, y, config, keys)
+        >>> len(trained), len(trained.at(3)), list(trained.member(0).snapshots)
+        (2, 2, [0, 3])
     """
 
     graphdef: nnx.GraphDef
@@ -82,7 +93,7 @@ def train_ensemble(
     values: Shaped[Array | np.ndarray, "members ..."] | None = None,
     learning_rate: Shaped[Array | np.ndarray, "..."] | None = None,
     weight_decay: Shaped[Array | np.ndarray, "..."] | None = None,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Callable[[int, np.ndarray, np.ndarray], object] | None = None,
 ) -> TrainedEnsemble:
     """Train many networks of one structure at once.
@@ -111,6 +122,17 @@ def train_ensemble(
     Raises:
         ValueError: as `train` does, with the number of the member that blew up; or if a leading axis is not one of
             members, or a rate is out of range.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.nets import MLP, TrainConfig, train_ensemble
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> config = TrainConfig(epochs=3, keep_epochs=(0, 3))
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = train_ensemble(lambda rngs: MLP(4, n_classes=2, widths=(8,), rngs=rngs), X, y, config, keys)
+        >>> trained.history.loss.shape
+        (2, 3)
     """
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key) or keys.ndim != 1 or not len(keys):
         raise ValueError(
@@ -175,6 +197,17 @@ def ensemble_logits(
 
     Raises:
         ValueError: if X is not of that kind, or a logit is NaN or infinite (the message names member and epoch).
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.nets import MLP, TrainConfig, ensemble_logits, train_ensemble
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> config = TrainConfig(epochs=3, keep_epochs=(0, 3))
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> trained = train_ensemble(lambda rngs: MLP(4, n_classes=2, widths=(8,), rngs=rngs), X, y, config, keys)
+        >>> ensemble_logits(trained, X).shape  # Members, kept epochs, rows, classes.
+        (2, 2, 4, 2)
     """
     own_inputs = X.ndim in (3, 5)
     if own_inputs and len(X) != len(trained):

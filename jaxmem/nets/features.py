@@ -53,6 +53,15 @@ def features(
     Raises:
         ValueError: if the model has no method `hidden` and sows nothing, X is not of that kind, a layer is unknown, or
             a feature is NaN or infinite (the message names the first such layer).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, features
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> {name: of_layer.shape for name, of_layer in features(model, X).items()}
+        {'layer1': (4, 8)}
     """
     if isinstance(layers, str):
         layers = (layers,)
@@ -72,6 +81,15 @@ def layer_names(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."]) -> list
 
     Raises:
         ValueError: if the model has no method `hidden` and sows nothing, or X is not of that kind.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, layer_names
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> layer_names(model, X)
+        ['layer1']
     """
     return list(layer_widths(model, X))
 
@@ -86,6 +104,15 @@ def layer_widths(
 
     Raises:
         ValueError: as `layer_names` does.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, layer_widths
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> layer_widths(model, X)
+        {'layer1': 8}
     """
     check_inputs(X)
     graphdef, state = nnx.split(model)
@@ -98,6 +125,15 @@ def logits(model: nnx.Module, X: Shaped[Array | np.ndarray, "..."], batch_size: 
     """Logits in evaluation mode, (n, n_classes); arguments and errors as in `features`.
 
     Predictions are `logits(model, X).argmax(axis=1)`. Any module whose call gives logits will do.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, logits
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> logits(model, X).shape
+        (4, 2)
     """
     return _in_batches(_logits, model, X, batch_size)["logits"]
 

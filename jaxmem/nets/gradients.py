@@ -1,7 +1,7 @@
 """Gradients of single examples, by inputs or by parameters, and how alike they are.
 
 With a network's logits z(x; w) and the loss of one example L = log sum_c exp z_c - z_y, the gradients are dL/dx and
-dL/dw, or dz_y/dx and dz_y/dw, in evaluation mode. Of unit gradients u_i = g_i / |g_i| of n examples,
+dL/dw, or dz_y/dx and dz_y/dw, in evaluation mode. Of unit gradients `u_i = g_i / |g_i|` of n examples,
 
     coherence = mean of u_i · u_j over i ≠ j = (|sum_i u_i|² - n) / (n (n - 1)),
 
@@ -69,6 +69,15 @@ def gradients(
     Raises:
         ValueError: X and y do not fit each other or the networks; networks of more than one structure; gradients that
             are NaN or infinite.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, gradients
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> gradients(model, X, y).shape
+        (4, 4)
     """
     found = list(_blocks(_as_they_are, models, X, y, of, by, batch_size))
     return _together(models, jnp.concatenate(found, axis=1)[:, : len(X)])
@@ -91,6 +100,15 @@ def gradient_norms(
     Returns:
         (n,), with a leading axis of members where there are several networks; at least 0, and 0 where the gradient is.
         No similarity: it grows with the scale of the loss or logits.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, gradient_norms
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> gradient_norms(model, X, y).shape
+        (4,)
     """
     found = list(_blocks(_norms, models, X, y, of, by, batch_size))
     return _together(models, np.concatenate(found, axis=1)[:, : len(X)])
@@ -124,6 +142,16 @@ def gradient_cosines(
 
     Raises:
         ValueError: as `gradients` does; fewer than two networks; no example at which two of them both have a gradient.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, gradient_cosines
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> other = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(1))
+        >>> gradient_cosines([model, other], X, y).shape
+        (2, 2)
     """
     if isinstance(models, nnx.Module) or len(models) < 2:
         raise ValueError("gradient_cosines compares networks: give a sequence of two or more, such as trained.at(40).")
@@ -160,6 +188,15 @@ def gradient_coherence(
 
     Raises:
         ValueError: as `gradients` does; fewer than two examples have a gradient other than zero.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, gradient_coherence
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> -1 <= gradient_coherence(model, X, y) <= 1
+        np.True_
     """
     sums, counts = None, np.zeros(1)
     for block_sums, block_counts in _blocks(_sums, models, X, y, of, by, batch_size):
@@ -188,6 +225,11 @@ def gini(values: Any) -> Float[np.ndarray, "..."] | np.floating:
 
     Raises:
         ValueError: negative or non-finite values, none at all, or a sum of zero.
+
+    Example:
+        >>> from jaxmem.nets import gini
+        >>> float(gini([1.0, 1.0, 1.0, 1.0])), float(gini([0.0, 0.0, 0.0, 1.0]))
+        (0.0, 0.75)
     """
     values = np.asarray(values, float)
     if values.ndim < 1 or not values.shape[-1] or not (np.isfinite(values) & (values >= 0)).all():

@@ -42,6 +42,12 @@ class TrainConfig:
     Raises:
         ValueError: if a value is out of range, an epoch is to be kept that training does not reach, or `augment` is
             no hashable function.
+
+    Example:
+        >>> from jaxmem.data import Shift
+        >>> from jaxmem.nets import TrainConfig
+        >>> TrainConfig(epochs=10, keep_epochs=(0, 10), augment=Shift(2)).batch_size
+        100
     """
 
     epochs: int = 40
@@ -82,6 +88,16 @@ class History(NamedTuple):
     Both are means over the epoch's minibatches as they were trained on, augmented and with dropout, so they trail
     the network at the end of the epoch a little; `logits(trained.at(e), X)` gives the exact ones. An ensemble's have
     a leading axis of members.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, TrainConfig, train
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> trained = train(model, X, y, TrainConfig(epochs=3, keep_epochs=(0, 3)), key=0)
+        >>> trained.history.accuracy.shape
+        (3,)
     """
 
     loss: Float[np.ndarray, "*members epochs"]  # mean cross entropy, in nats
@@ -96,6 +112,16 @@ class Trained:
         graphdef: the network's structure, the same at all epochs.
         snapshots: the network's state (parameters and all else it holds) by epoch, in increasing order.
         history: training loss and accuracy of every epoch.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, TrainConfig, logits, train
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> trained = train(model, X, y, TrainConfig(epochs=3, keep_epochs=(0, 3)), key=0)
+        >>> list(trained.snapshots), logits(trained.at(3), X).shape
+        ([0, 3], (4, 2))
     """
 
     graphdef: nnx.GraphDef
@@ -127,7 +153,7 @@ def train(
     key: Key[Array, ""] | int,
     progress: Callable[[int, float, float], object] | None = None,
     *,
-    checkpoint: str | os.PathLike | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trained:
     """Train a network from its present state; the module passed in is left as it is.
 
@@ -154,6 +180,16 @@ def train(
         ValueError: if X and y do not fit each other, the model or the augmentation, X is not finite, training blows
             up (a loss or weights that are NaN or infinite), with the epoch at which it did, or the checkpoint is of
             another training or cannot be read.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, TrainConfig, train
+        >>> X, y = jnp.eye(4), jnp.array([0, 0, 1, 1])
+        >>> model = MLP(4, n_classes=2, widths=(8,), rngs=nnx.Rngs(0))
+        >>> trained = train(model, X, y, TrainConfig(epochs=3, keep_epochs=(0, 3), learning_rate=0.01), key=0)
+        >>> trained.history.loss[-1] < trained.history.loss[0]
+        np.True_
     """
     key = jax.random.key(key) if isinstance(key, int) else key
     graphdef, state = nnx.split(model)

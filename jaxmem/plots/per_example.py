@@ -45,6 +45,8 @@ def scores_figure(data: "xarray.Dataset") -> "Figure":
             panel.plot(values[chosen], (memorization + jitter)[chosen], ".", ms=3, color=color, label=label)
         if name in ("curvature", "loss sensitivity"):
             panel.set_xscale("log")
+        else:
+            panel.locator_params(axis="x", nbins=4)
         panel.set_title(name, fontsize=9)
         panel.tick_params(labelsize=7)
     for panel in panels[:, 0]:

@@ -21,7 +21,7 @@ FORMAT = 1
 class Saved:
     """A record of arrays and plain values that is written to one file; `jaxmem.load` reads it back."""
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to `path` as an .npz archive; all of it or nothing."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "up_to"}
         diagnostics = values.pop("diagnostics", {})

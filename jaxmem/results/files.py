@@ -26,11 +26,24 @@ _TYPES = (
 )
 
 
-def load(path: str | os.PathLike) -> Any:
+def load(path: str | os.PathLike[str]) -> Any:
     """Read a result that `save` wrote; no code in the file is run.
 
     Raises:
         ValueError: not such a file, a damaged one, or one of a newer version of jaxmem.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     test.save(f"{folder}/test.npz")
+        ...     again = jm.load(f"{folder}/test.npz")
+        >>> np.array_equal(again.null_distribution, test.null_distribution)
+        True
     """
     types = {kind.__name__: kind for kind in _TYPES}
     what = "result that jaxmem saved"

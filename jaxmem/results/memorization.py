@@ -19,12 +19,24 @@ __all__ = ["MemorizationTest", "Verdict", "learning_index", "memorization_index"
 
 
 def memorization_index(paired: Any, broken: Any) -> Any:
-    """`(m - c) / (1 - c)`, of the mean accuracies on paired and broken labels."""
+    """`(m - c) / (1 - c)`, of the mean accuracies on paired and broken labels.
+
+    Example:
+        >>> from jaxmem.results import memorization_index
+        >>> round(memorization_index(0.55, 0.1), 3)
+        0.5
+    """
     return (paired - broken) / (1 - broken)
 
 
 def learning_index(statistic: float, paired: Any) -> Any:
-    """`(s - m) / (1 - m)`, of the observed accuracy and the mean one on paired labels."""
+    """`(s - m) / (1 - m)`, of the observed accuracy and the mean one on paired labels.
+
+    Example:
+        >>> from jaxmem.results import learning_index
+        >>> round(learning_index(0.91, 0.55), 3)
+        0.8
+    """
     return (statistic - paired) / (1 - paired)
 
 
@@ -37,6 +49,16 @@ class Verdict:
         memorization: whether copies give away the shuffled labels of their sources.
         alpha: the probability at most of finding either wrongly; both p-values are adjusted for there being two (Holm).
         text: the same in words, with what it does not say.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.KNeighbors(1), X, y, jm.SharedStructure(X), n_permutations=99)
+        >>> verdict = m.verdict()
+        >>> verdict.learning, verdict.memorization
+        (False, True)
     """
 
     learning: bool
@@ -64,6 +86,15 @@ class MemorizationTest(Result):
         memorization_pvalue: p-value of the hypothesis that copies have nothing to do with the rows that they were made
             from: of how many shuffled labels are recovered where copies and rows are matched as they belong, among
             random matchings (99, or one less than there are rows). Exact, given that rows are exchangeable.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.KNeighbors(1), X, y, jm.SharedStructure(X), n_permutations=99)
+        >>> m.memorization, m.memorized_examples().sum().item()
+        (1.0, 40)
     """
 
     statistic: float

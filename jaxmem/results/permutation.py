@@ -42,6 +42,16 @@ class PermutationTest(Result):
             the order in which the design scores them; None unless asked for.
         rounding: up to which relative difference two scores counted as tied.
         stopping: the rule that ended the test, if there was one; the null then has as many permutations as it took.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> low, high = test.confidence_interval()
+        >>> low < test.pvalue < high, test.extend(100).pvalue < test.pvalue
+        (True, True)
     """
 
     statistic: float | Float[np.ndarray, " k"]
@@ -251,6 +261,18 @@ class PermutationTests(Result):
         alternative: "greater", "less" or "two-sided".
         metric: what is scored.
         alpha: the level of `rejected`.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> layers = {"all": (X, X + 0.1), "first": (X[:, :1], X[:, :1] + 0.1)}
+        >>> many = jm.permutation_tests(layers, y, n_permutations=99)
+        >>> many.rejected
+        array([ True,  True])
+        >>> list(many.to_dataframe().index)
+        ['all', 'first']
     """
 
     names: np.ndarray

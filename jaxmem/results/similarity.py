@@ -74,6 +74,14 @@ class SimilarityTest(_Permuted):
         n_rows: on how many rows.
 
     The statistic, its p-value and null, the key and the number of permutations are as in `PermutationTest`.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> test = jm.similarity_test(X, X[:, ::-1], n_permutations=99)
+        >>> test.excess > 0.9, test.permutation(1).shape
+        (True, (40,))
     """
 
     measure: str
@@ -115,6 +123,15 @@ class GroupSimilarityTest(_Permuted):
         in_first: which of them belong to the first group, shape (N,).
 
     The statistic, its p-value and null, the key and the number of permutations are as in `PermutationTest`.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> test = jm.group_similarity_test(alike, ["true"] * 5 + ["random"] * 5, "true", "random")
+        >>> round(test.within("true").value, 2), round(test.difference().value, 2)
+        (0.8, 0.6)
     """
 
     first: str
@@ -172,6 +189,13 @@ class SimilarityTests(Saved):
         alternative: "greater", "less" or "two-sided".
         alpha: the level of `rejected`.
         exact: whether the null holds every distinct labelling once.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> X, Z = np.random.default_rng(0).normal(size=(2, 40, 3))
+        >>> jm.similarity_tests({"same": (X, X), "other": (X, Z)}, n_permutations=99).rejected
+        array([ True, False])
     """
 
     names: np.ndarray

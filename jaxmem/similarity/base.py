@@ -45,6 +45,12 @@ class Facts(NamedTuple):
         more_rows_than_features: whether it is near its end for any two networks whose features fill the n - 1
             dimensions that n centred rows have, and is therefore refused there.
         source: who proposed it.
+
+    Example:
+        >>> from jaxmem.similarity import MEASURES
+        >>> facts = MEASURES["jensen-shannon"].facts
+        >>> facts.takes, facts.larger_is_similar
+        ('logits', False)
     """
 
     takes: str
@@ -58,7 +64,13 @@ class Facts(NamedTuple):
 
 @runtime_checkable
 class Measure(Protocol):
-    """What the library asks of a measure of similarity; see the module's docstring."""
+    """What the library asks of a measure of similarity; see the module's docstring.
+
+    Example:
+        >>> from jaxmem.similarity import CKA, Measure
+        >>> isinstance(CKA("rbf"), Measure)
+        True
+    """
 
     @property
     def facts(self) -> Facts:

@@ -66,7 +66,16 @@ def _mean_correlation(a: _Span, b: _Span) -> Float[Array, ""]:
 
 @dataclass(frozen=True)
 class CCA:
-    """Mean canonical correlation."""
+    """Mean canonical correlation.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import CCA
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], CCA()), 3)  # The same features in another order.
+        1.0
+    """
 
     @property
     def facts(self) -> Facts:
@@ -94,6 +103,14 @@ class SVCCA:
 
     Args:
         variance: share of the features' variance to keep, in (0, 1]: the fewest singular directions that hold it.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import SVCCA
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], SVCCA(variance=0.9)), 3)  # The same features in another order.
+        1.0
     """
 
     variance: float = 0.99
@@ -128,7 +145,16 @@ class SVCCA:
 
 @dataclass(frozen=True)
 class PWCCA:
-    """Canonical correlations weighted by how much the features make of them, the mean of both networks' weights."""
+    """Canonical correlations weighted by how much the features make of them, the mean of both networks' weights.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import PWCCA
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], PWCCA()), 3)  # The same features in another order.
+        1.0
+    """
 
     @property
     def facts(self) -> Facts:

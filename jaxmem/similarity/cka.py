@@ -42,6 +42,14 @@ class CKA:
         kernel: "linear" or "rbf".
         unbiased: use the unbiased estimates of HSIC.
         bandwidth: of the RBF kernel, as a share of the median distance between rows.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import CKA
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], CKA("rbf")), 3)  # The same features in another order.
+        1.0
     """
 
     kernel: str = "linear"

@@ -36,7 +36,15 @@ def _predicted(outputs: Float[Array, "n C"]) -> Float[Array, "n C"]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Share of the rows for which two networks predict the same class."""
+    """Share of the rows for which two networks predict the same class.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import Agreement
+        >>> jm.pair_similarity(np.array([0, 1, 2, 0]), np.array([0, 1, 2, 2]), Agreement())
+        0.75
+    """
 
     @property
     def facts(self) -> Facts:
@@ -61,6 +69,13 @@ class Kappa:
     """Cohen's kappa: agreement beyond chance, `(p - e) / (1 - e)` with `e = Σ_c p_a(c) p_b(c)`.
 
     Networks that both predict one class only, and the same, agree by chance alone: 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import Kappa
+        >>> jm.pair_similarity(np.array([0, 1, 0, 1]), np.array([0, 1, 0, 0]), Kappa())
+        0.5
     """
 
     @property
@@ -93,6 +108,14 @@ class JensenShannon:
 
     By class that is `(p log p + q log q) / 2 - m log m`, one logarithm a pair; and where the two are nearly equal, so
     that it would lose its digits, `m f(t)` with `t = (p - q) / (p + q)` and `f(t) = Σ_k t^(2k) / (2k (2k - 1))`.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import JensenShannon
+        >>> logits = 10 * np.eye(4)
+        >>> round(jm.pair_similarity(logits, logits[::-1], JensenShannon()), 2)
+        1.0
     """
 
     @property
@@ -126,6 +149,15 @@ class ErrorOverlap:
     """Of the rows that at least one of two networks gets wrong, the share that both do (Jaccard's index); 0 of none.
 
     It takes whether each row is predicted wrongly, `predictions != y`, of each network.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import ErrorOverlap
+        >>> predictions = np.array([[1, 2, 0, 1], [1, 1, 0, 1]])  # Of two networks.
+        >>> first, second = predictions != np.array([0, 1, 0, 1])
+        >>> jm.pair_similarity(first, second, ErrorOverlap())
+        0.5
     """
 
     @property

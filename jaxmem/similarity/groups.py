@@ -62,6 +62,15 @@ def group_similarity_test(
 
     Raises:
         ValueError: similarities that are no finite symmetric matrix; groups that are unknown or too small.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> test = jm.group_similarity_test(alike, ["true"] * 5 + ["random"] * 5, "true", "random")
+        >>> test.exact, test.pvalue == 1 / 252  # Of 252 ways to form the first group, none is as extreme.
+        (True, True)
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     chosen, in_first, planned, key = _planned(groups, first, second, n_permutations, key)
@@ -104,6 +113,15 @@ def group_similarity_tests(
 
     Raises:
         ValueError: as `group_similarity_test` does; too few labellings for the correction.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> layers = {"layer1": alike, "layer2": 0.5 * alike}
+        >>> jm.group_similarity_tests(layers, ["true"] * 5 + ["random"] * 5, "true", "random").rejected
+        array([ True,  True])
     """
     one_of(alternative, ALTERNATIVES, "alternative")
     if not isinstance(similarities, Mapping) or not similarities:

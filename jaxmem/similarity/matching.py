@@ -50,6 +50,13 @@ def similarity_test(
 
     Raises:
         ValueError: as `pair_similarity` does, or a number of permutations below one.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> X, Z = np.random.default_rng(0).normal(size=(2, 40, 3))
+        >>> jm.similarity_test(X, X + Z, "cka", n_permutations=99).pvalue
+        0.01
     """
     measure, key = measure_by_name(measure), as_key(key)
     n_permutations = as_number(n_permutations, "n_permutations")
@@ -91,6 +98,13 @@ def similarity_tests(
 
     Raises:
         ValueError: as `similarity_test` does; pairs of different rows; too few permutations for the correction.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> X, Y, Z = np.random.default_rng(0).normal(size=(3, 40, 3))
+        >>> jm.similarity_tests({"layer1": (X, X + Z), "layer2": (Y, Y + Z)}, n_permutations=99).pvalue_adjusted
+        array([0.01, 0.01])
     """
     measure, key = measure_by_name(measure), as_key(key)
     n_permutations = as_number(n_permutations, "n_permutations")

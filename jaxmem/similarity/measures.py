@@ -53,6 +53,11 @@ def measure_by_name(measure: str | Measure) -> Measure:
 
     Raises:
         ValueError: neither a name nor a measure.
+
+    Example:
+        >>> from jaxmem.similarity import measure_by_name
+        >>> measure_by_name("rbf-cka")
+        CKA(kernel='rbf', unbiased=True, bandwidth=1.0)
     """
     if isinstance(measure, str):
         return MEASURES[one_of(measure, MEASURES, "measure")]
@@ -66,6 +71,11 @@ def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
 
     Centred features of n rows lie in n - 1 dimensions. Features that fill them predict anything; and two subspaces
     whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1.
+
+    Example:
+        >>> from jaxmem.similarity import CCA, CKA, fewest_rows
+        >>> fewest_rows(CCA(), 64, 64), fewest_rows(CKA(), 64, 64)
+        (129, 4)
     """
     if isinstance(measure, _CANONICAL):
         return max(_FEWEST_ROWS, width + other_width + 1)

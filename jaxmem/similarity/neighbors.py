@@ -31,6 +31,14 @@ class NeighborOverlap:
 
     Args:
         n_neighbors: k, at most the number of rows minus two. Rows tied for the last places share them.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import NeighborOverlap
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], NeighborOverlap(5)), 3)  # The same features in another order.
+        1.0
     """
 
     n_neighbors: int = 10

@@ -41,6 +41,13 @@ def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
     Raises:
         ValueError: unknown measures; different or too few rows; NaN; too few rows for so many features, where the
             measure finds anything alike then.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, 2 * X[:, ::-1] + 1, "cka"), 3)  # The same but for order, scale and origin.
+        1.0
     """
     measure = measure_by_name(measure)
     arrays = as_networks(measure, (X, Y), ("X", "Y"))
@@ -65,6 +72,13 @@ def similarities(
 
     Raises:
         ValueError: as `pair_similarity` does, and for fewer than two networks.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> networks = np.random.default_rng(0).normal(size=(5, 40, 3))
+        >>> jm.similarities(networks, "procrustes").shape
+        (5, 5)
     """
     measure = measure_by_name(measure)
     if isinstance(networks, Mapping):

@@ -37,6 +37,14 @@ class LinearPredictivity:
 
     Args:
         alpha: penalty on the squared coefficients, as a share of the features' total sum of squares, > 0.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import LinearPredictivity
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], LinearPredictivity()), 3)  # The same features in another order.
+        1.0
     """
 
     alpha: float = 1e-4

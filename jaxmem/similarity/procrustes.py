@@ -20,7 +20,16 @@ __all__ = ["Procrustes"]
 
 @dataclass(frozen=True)
 class Procrustes:
-    """Cosine of the angle between features after the best rotation of one of them."""
+    """Cosine of the angle between features after the best rotation of one of them.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import Procrustes
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], Procrustes()), 3)  # The same features in another order.
+        1.0
+    """
 
     @property
     def facts(self) -> Facts:

@@ -35,6 +35,14 @@ class RSA:
         correlation: "pearson" or "spearman".
         distance: "euclidean", or "correlation": one minus the correlation of two rows over the features, 1 for a row
             that is constant over them.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.similarity import RSA
+        >>> X = np.random.default_rng(0).normal(size=(40, 3))
+        >>> round(jm.pair_similarity(X, X[:, ::-1], RSA("spearman")), 3)  # The same features in another order.
+        1.0
     """
 
     correlation: str = "pearson"

@@ -19,6 +19,13 @@ def square_distance(similarities: Float[np.ndarray, "N N"], measure: str | Measu
 
     Twice how far a similarity is from its largest value: where it is a cosine, as CKA, RSA and Procrustes are, these
     are squared distances between vectors. Divergences are squared distances as they are.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.similarity import square_distance
+        >>> square_distance(np.array([[1.0, 0.75], [0.75, 1.0]]), "cka")
+        array([[0. , 0.5],
+               [0.5, 0. ]])
     """
     facts = measure if isinstance(measure, Facts) else measure_by_name(measure).facts
     distances = 2 * (facts.high - similarities) if facts.larger_is_similar else similarities - facts.low
@@ -42,6 +49,13 @@ def classical_scaling(
 
     Raises:
         ValueError: distances that are not finite, or no square matrix larger than k.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.similarity import classical_scaling
+        >>> places, shown = classical_scaling(np.array([[0.0, 1.0, 4.0], [1.0, 0.0, 1.0], [4.0, 1.0, 0.0]]))
+        >>> np.abs(places[:, 0] - places[1, 0]).round(3), round(shown, 3)  # Three networks on a line.
+        (array([1., 0., 1.]), 1.0)
     """
     distances = np.array(square_distances, float)
     n, k = len(distances), as_number(n_dimensions, "n_dimensions")

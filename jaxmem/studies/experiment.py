@@ -50,6 +50,11 @@ class Data:
         confused_labels: probability that a training row's label is mistaken for that of the next class.
         n_train: training rows, drawn anew for every seed with the classes' proportions; None: all there are.
         n_validation: test rows that are set apart for choosing when to stop; the others remain the test rows.
+
+    Example:
+        >>> from jaxmem.studies import Data
+        >>> Data(random_labels=0.2).dataset
+        'digits'
     """
 
     dataset: str = "digits"
@@ -86,6 +91,11 @@ class Network:
         dropout: probability that a hidden unit is dropped in training.
         activation: "relu", "tanh", "gelu", ...
         batch_norm: normalize the activations of each minibatch.
+
+    Example:
+        >>> from jaxmem.studies import Network
+        >>> Network(architecture="cnn", dropout=0.25).widths is None
+        True
     """
 
     architecture: Literal["mlp", "cnn", "resnet", "vit"] = "mlp"
@@ -106,6 +116,11 @@ class Training:
         learning_rate: step size of AdamW.
         weight_decay: decoupled decay of AdamW; 0 is Adam.
         augment: a perturbation of every minibatch, "shift:2" say; None: training rows as they are.
+
+    Example:
+        >>> from jaxmem.studies import Training
+        >>> Training(epochs=10, keep_epochs=(0, 10), augment="shift:2").learning_rate
+        0.001
     """
 
     epochs: int = 40
@@ -141,6 +156,11 @@ class Tests:
         classifiers: the shallow classifiers: "ridge", "lda", "centroid", "naive-bayes", "knn" (one neighbour), "knn10",
             "softmax", "svm".
         n_permutations: shuffles per test; the smallest p-value of learning is 1 / (1 + this).
+
+    Example:
+        >>> from jaxmem.studies import Tests
+        >>> Tests(classifiers=("ridge",), perturbations=("rotation:10",)).n_permutations
+        200
     """
 
     layers: tuple[str, ...] = (LAST,)
@@ -175,6 +195,11 @@ class Setting:
             these are random; intervals are over these.
         seed: of everything random, and of the split in training and test rows.
         data_dir: where data sets lie; None: see `jaxmem.data.load`.
+
+    Example:
+        >>> from jaxmem.studies import Data, Setting
+        >>> Setting(data=Data(n_train=500), seeds=2).training.epochs
+        40
     """
 
     data: Data = Data()
@@ -202,6 +227,11 @@ class Experiment(Setting):
 
     Args:
         tests: what the features of the networks are tested with; all go through the same permutations.
+
+    Example:
+        >>> from jaxmem.studies import Experiment, Tests
+        >>> Experiment(tests=Tests(n_permutations=999)).seeds
+        5
     """
 
     tests: Tests = Tests()

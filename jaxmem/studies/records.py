@@ -48,6 +48,13 @@ class Record:
             features ("patterns", "per-example") have variables of their own. Attributes: the study's question, its
             configuration, versions, and what came out of its claims.
         versions: of everything that could change a number, and the device; those of this process.
+
+    Example:
+        >>> import xarray
+        >>> from jaxmem.studies import Record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> Record("mine", config={}, data=data).data.learning.max().item()
+        0.9
     """
 
     study: str
@@ -65,7 +72,7 @@ class Record:
         return "\n".join([*table(self.data), "", *map(str, self.claims)])
 
     def save(
-        self, folder: str | os.PathLike, *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
+        self, folder: str | os.PathLike[str], *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
     ) -> Path:
         """Write `results.nc`, `config.toml` and the figures into a folder; an interruption leaves nothing half-written.
 
@@ -104,11 +111,22 @@ def as_config(command: str, config: Mapping[str, Any], versions: Mapping[str, st
     return as_toml({"command": command, **config, "versions": versions})
 
 
-def load_record(folder: str | os.PathLike) -> Record:
+def load_record(folder: str | os.PathLike[str]) -> Record:
     """Read a results folder back.
 
     Raises:
         ValueError: no `results.nc` of a study is there, or it is damaged, or of a newer version of jaxmem.
+
+    Example:
+        >>> import tempfile
+        >>> import xarray
+        >>> from jaxmem.studies import Record, load_record
+        >>> data = xarray.Dataset({"learning": xarray.DataArray([0.8, 0.9], dims="seed")})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     where = Record("mine", config={}, data=data).save(f"{folder}/mine")
+        ...     again = load_record(where)
+        >>> again.data.learning.values
+        array([0.8, 0.9])
     """
     import xarray
 

@@ -54,6 +54,11 @@ class Study(Generic[ConfigT]):
             some rows have wrong labels.
         varies: choices of an experiment that the study makes itself, such as "network.dropout", and the option of its
             configuration that takes their place.
+
+    Example:
+        >>> from jaxmem.studies import STUDIES
+        >>> STUDIES["sample-size"].question
+        'Does memorization depend on the number of rows?'
     """
 
     name: str
@@ -106,6 +111,17 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     Raises:
         ValueError: a configuration that cannot be run, or that asks for what the study varies; training that blows up
             (with the epoch); a folder with pieces of another study, another configuration or other versions.
+
+    Example:
+        >>> import xarray
+        >>> from jaxmem.studies import Claim, Setting, Study, run
+        >>> def measure(config, store, progress):
+        ...     return xarray.Dataset({"accuracy": ("seed", [0.9] * config.seeds)})
+        >>> def claims(data):
+        ...     return [Claim("networks learn", holds=bool((data.accuracy > 0.5).all()), seen="0.9")]
+        >>> study = Study("mine", "Do networks learn?", Setting, measure, axis="model", claims=claims)
+        >>> run(study, Setting(seeds=3), progress=False).claims[0].outcome
+        'holds'
     """
     return recorded(study, config, computed(study, config, WHOLE, unfinished, progress=progress))
 

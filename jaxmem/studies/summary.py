@@ -36,6 +36,11 @@ class Claim(NamedTuple):
         opposite: whether they bear out its opposite. Neither: they leave it open.
         pvalue: two-sided, where the sentence is judged by a test over seeds.
         pvalue_adjusted: the same, corrected for there being several in a study; see `decided`.
+
+    Example:
+        >>> from jaxmem.studies import Claim
+        >>> Claim("the null falls as the perturbation grows", holds=True, seen="0.24 to 0.17").outcome
+        'holds'
     """
 
     text: str
@@ -96,6 +101,13 @@ def over_seeds(values: "xarray.DataArray", confidence_level: float = 0.95) -> "x
     """Mean over seeds, with the ends `low` and `high` of Student's interval; NaN where there is one seed alone.
 
     It speaks of networks of other seeds, trained on the same rows (or rows drawn from the same data set).
+
+    Example:
+        >>> import xarray
+        >>> from jaxmem.studies import over_seeds
+        >>> gains = xarray.DataArray([0.18, 0.20, 0.22], dims="seed")
+        >>> float(over_seeds(gains)["low"].round(2))
+        0.15
     """
     import xarray
     from scipy import stats

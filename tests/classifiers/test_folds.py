@@ -65,6 +65,7 @@ def test_where_it_would_lose_digits_or_cannot_be_features_are_prepared_anew():
         assert jm.Ridge(alpha=(1.0, 2.0)).foldable(jnp.asarray(X), 2, 5) is None
         assert jm.Ridge(standardize=True).foldable(jnp.asarray(X), 2, 5) is None
         assert jm.Ridge().foldable(jnp.asarray(X), 2, 5) is not None
+    assert jm.KNeighbors().foldable(jnp.zeros((30_000, 1), jnp.float32), 2, 6_000) is None
 
 
 def test_folds_that_leave_too_few_neighbours_are_refused():

@@ -25,7 +25,7 @@ def test_sums_of_centred_rows_vanish_far_from_zero():
 def test_axes_equal_those_of_the_singular_value_decomposition(float64, shape):
     Z = np.random.default_rng(0).normal(size=shape)
     Z -= Z.mean(axis=0)
-    squares, right = right_singular(jnp.asarray(Z))
+    squares, right = right_singular(jnp.asarray(Z), len(Z))
     expected = np.linalg.svd(Z, compute_uv=False)[::-1] ** 2
     np.testing.assert_allclose(squares, expected, atol=1e-10)
     np.testing.assert_allclose(Z @ right @ right.T, Z, atol=1e-10)

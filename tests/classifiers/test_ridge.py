@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_same_predictions, blobs, decisions, labellings
+from helpers import assert_same_predictions, blobs, decisions, decisions_by_blocks, labellings
 from sklearn.base import clone
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
@@ -140,6 +140,19 @@ def test_single_precision_is_enough_for_hard_features_and_for_paths_of_alphas(ki
     for number, alpha in enumerate(alphas):
         expected = closed_form(X.astype(float), labels, X_val.astype(float), 3, alpha)
         np.testing.assert_allclose(scores[:, number], expected, atol=1e-3 if kind == "low rank" else 2e-4)
+
+
+@pytest.mark.parametrize("kind", ["low rank", "rare", "periodic", "six decades"])
+@pytest.mark.parametrize("alphas", [(0.1, 1.0, 1e3), (1.0,)])
+def test_so_it_is_where_rows_come_a_block_at_a_time(kind, alphas):
+    X, X_val = (part.astype(np.float32) for part in hard_features(kind))
+    labels = labellings(np.arange(len(X)) % 3, 2)
+    scores = decisions_by_blocks(Ridge(alphas), X, labels, X_val, 3, jnp.float32, len(X) // 7)
+    for number, alpha in enumerate(alphas):
+        expected = closed_form(X.astype(float), labels, X_val.astype(float), 3, alpha)
+        # Scores beyond one are rounded as such.
+        atol = (1e-3 if kind == "low rank" else 2e-4) * max(1, np.abs(expected).max())
+        np.testing.assert_allclose(scores[:, number], expected, atol=atol)
 
 
 @pytest.mark.parametrize("alpha", [1e-8, 1e-4])

@@ -60,6 +60,13 @@ def parse(label: str) -> Perturbation:
 
     Raises:
         ValueError: for an unknown name, a missing or unreadable amount, or one out of range.
+
+    Example:
+        >>> from jaxmem.data import parse
+        >>> parse("shift:2")
+        Shift(pixels=2)
+        >>> str(parse("gaussian-noise:0.1"))
+        'gaussian-noise:0.1'
     """
     name, _, amount = label.partition(":")
     if name not in PERTURBATIONS:

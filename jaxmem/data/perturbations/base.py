@@ -27,6 +27,14 @@ class Perturbation:
     """Base of the perturbations: one amount, a name, and a random change of one image.
 
     `str(perturbation)` is its label, "name:amount", which `parse` reads back.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import GaussianNoise
+        >>> copies, source = GaussianNoise(0.1).copies(jax.random.key(0), jnp.zeros((4, 8, 8, 1)), n_copies=2)
+        >>> copies.shape, source
+        ((8, 8, 8, 1), array([0, 1, 2, 3, 0, 1, 2, 3]))
     """
 
     name: ClassVar[str]

@@ -29,6 +29,15 @@ class Shift(Perturbation):
 
     Raises:
         ValueError: for a negative or fractional `pixels`, and when called on images no larger than the move.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Shift
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Shift(2)(jax.random.key(0), X)
+        >>> jnp.isin(copies, X).all().item()  # Pixels of the images, and zeros.
+        True
     """
 
     pixels: int
@@ -66,6 +75,15 @@ class Rotation(Perturbation):
 
     Raises:
         ValueError: for negative or non-finite `degrees`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Rotation
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Rotation(10.0)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     degrees: float
@@ -94,6 +112,15 @@ class Zoom(Perturbation):
 
     Raises:
         ValueError: for a negative or non-finite `change`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Zoom
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Zoom(0.2)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     change: float
@@ -120,6 +147,15 @@ class Elastic(Perturbation):
 
     Raises:
         ValueError: for negative or non-finite `pixels`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Elastic
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Elastic(1.0)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     pixels: float

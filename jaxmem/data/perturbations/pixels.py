@@ -26,6 +26,15 @@ class GaussianNoise(Perturbation):
 
     Raises:
         ValueError: for a negative or non-finite `sd`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import GaussianNoise
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = GaussianNoise(0.1)(jax.random.key(0), X)
+        >>> round((copies - X).std().item(), 1)
+        0.1
     """
 
     sd: float
@@ -50,6 +59,15 @@ class UniformNoise(Perturbation):
 
     Raises:
         ValueError: for a negative or non-finite `width`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import UniformNoise
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = UniformNoise(0.1)(jax.random.key(0), X)
+        >>> abs(copies - X).max().item() < 0.101
+        True
     """
 
     width: float
@@ -74,6 +92,15 @@ class SaltAndPepper(Perturbation):
 
     Raises:
         ValueError: for a probability out of range.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import SaltAndPepper
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = SaltAndPepper(1.0)(jax.random.key(0), X)
+        >>> jnp.unique(copies).tolist()
+        [0.0, 1.0]
     """
 
     probability: float
@@ -100,6 +127,15 @@ class PixelDropout(Perturbation):
 
     Raises:
         ValueError: for a probability out of range.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import PixelDropout
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = PixelDropout(0.5)(jax.random.key(0), X)
+        >>> ((copies == X) | (copies == 0)).all().item()
+        True
     """
 
     probability: float
@@ -125,6 +161,15 @@ class Contrast(Perturbation):
 
     Raises:
         ValueError: for a negative or non-finite `change`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Contrast
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Contrast(0.5)(jax.random.key(0), X)
+        >>> jnp.allclose(copies.mean(), X.mean()).item()  # About its mean.
+        True
     """
 
     change: float
@@ -152,6 +197,14 @@ def noisy_features(key: PRNGKeyArray, X: Float[Array | np.ndarray, "n d"], sd: f
 
     Raises:
         ValueError: for a negative or non-finite `sd`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import noisy_features
+        >>> X = jnp.array([[0.0, 5.0], [2.0, 5.0]])
+        >>> noisy_features(jax.random.key(0), X, sd=0.1)[:, 1].tolist()  # A feature that does not vary.
+        [5.0, 5.0]
     """
     at_least_zero(sd, "sd", "0.5")
     X = jnp.asarray(X)

@@ -26,6 +26,15 @@ class Blur(Perturbation):
 
     Raises:
         ValueError: for a negative or non-finite `sd`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Blur
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Blur(1.0)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     sd: float
@@ -50,6 +59,15 @@ class Cutout(Perturbation):
 
     Raises:
         ValueError: for a negative or fractional `side`.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import Cutout
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = Cutout(3)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     side: int
@@ -81,6 +99,15 @@ class PatchShuffle(Perturbation):
 
     Raises:
         ValueError: for a probability out of range, and when called on images of fewer than 4 by 4 pixels.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.data import PatchShuffle
+        >>> X = jnp.linspace(0, 1, 256).reshape(4, 8, 8, 1)
+        >>> copies = PatchShuffle(0.5)(jax.random.key(0), X)
+        >>> copies.shape, (copies != X).any().item()
+        ((4, 8, 8, 1), True)
     """
 
     probability: float

@@ -65,6 +65,13 @@ def network(
     Raises:
         ValueError: an unknown name (with the nearest ones), an option that the network does not have, or one that it
             refuses.
+
+    Example:
+        >>> from flax import nnx
+        >>> from jaxmem.nets import network
+        >>> model = network("mlp", (8, 8, 1), n_classes=3, widths=(16,), rngs=nnx.Rngs(0))
+        >>> type(model).__name__
+        'MLP'
     """
     one_of(name, NETWORKS, "network")
     options: dict[str, Any] = {"dropout": dropout, "activation": activation}

@@ -31,6 +31,14 @@ class CNN(nnx.Module):
     Raises:
         ValueError: if a size is not positive, the image is too small, `dropout` is outside [0, 1), or the activation
             is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import CNN, layer_widths
+        >>> model = CNN((8, 8, 1), n_classes=3, widths=(4,), dense=8, rngs=nnx.Rngs(0))
+        >>> layer_widths(model, jnp.ones((1, 8, 8, 1)))
+        {'conv1': 64, 'dense1': 8}
     """
 
     def __init__(

@@ -30,6 +30,14 @@ class MLP(nnx.Module):
     Raises:
         ValueError: if a size is not positive, there is no hidden layer, `dropout` is outside [0, 1), or the activation
             is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import MLP, layer_widths
+        >>> model = MLP(64, n_classes=3, widths=(16, 8), rngs=nnx.Rngs(0))
+        >>> layer_widths(model, jnp.ones((1, 8, 8, 1)))
+        {'layer1': 16, 'layer2': 8}
     """
 
     def __init__(

@@ -38,6 +38,14 @@ class ResNet(nnx.Module):
     Raises:
         ValueError: if a size is not positive, the image is too small, `dropout` is outside [0, 1), or the activation
             is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import ResNet, layer_widths
+        >>> model = ResNet((8, 8, 1), n_classes=3, widths=(4, 8), rngs=nnx.Rngs(0))
+        >>> layer_widths(model, jnp.ones((1, 8, 8, 1)))
+        {'conv1': 256, 'block1': 256, 'block2': 128, 'pooled': 8}
     """
 
     def __init__(

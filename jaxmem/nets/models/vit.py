@@ -35,6 +35,14 @@ class ViT(nnx.Module):
     Raises:
         ValueError: if a size is not positive, the widths differ or the heads do not divide them, the image is too
             small, `dropout` is outside [0, 1), or the activation is unknown.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from flax import nnx
+        >>> from jaxmem.nets import ViT, layer_widths
+        >>> model = ViT((8, 8, 1), n_classes=3, widths=(8, 8), n_heads=2, rngs=nnx.Rngs(0))
+        >>> layer_widths(model, jnp.ones((1, 8, 8, 1)))
+        {'embedding': 128, 'block1': 128, 'block2': 128, 'pooled': 8}
     """
 
     def __init__(
