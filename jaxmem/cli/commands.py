@@ -17,8 +17,11 @@ from jaxmem.folders import check_folder, write_folder
 from jaxmem.plots import MemorizationTestDisplay, PermutationTestDisplay, study_figures
 from jaxmem.report import write_report
 from jaxmem.results import MemorizationTest, PermutationTest
-from jaxmem.studies import STUDIES, Record, Setting, Shard, dissect, epochs, load_record, merge, run_on_dask, run_shard
+from jaxmem.studies import STUDIES, Record, Setting, dissect, epochs, load_record
+from jaxmem.studies.cluster import run_on_dask
+from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import as_config, versions
+from jaxmem.studies.shards import Shard
 from jaxmem.studies.study import forget, run
 from jaxmem.studies.summary import numbers
 

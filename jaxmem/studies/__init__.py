@@ -5,11 +5,8 @@ arXiv:1911.09537: every setting here is ours.
 """
 
 from jaxmem.studies.catalogue import STUDIES
-from jaxmem.studies.cluster import run_on_dask
 from jaxmem.studies.experiment import Data, Experiment, Network, Setting, Tests, Training
-from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import Record, load_record
-from jaxmem.studies.shards import Shard
 from jaxmem.studies.study import Study, run
 from jaxmem.studies.summary import Claim, over_seeds
 
@@ -21,14 +18,10 @@ __all__ = [
     "Network",
     "Record",
     "Setting",
-    "Shard",
     "Study",
     "Tests",
     "Training",
     "load_record",
-    "merge",
     "over_seeds",
     "run",
-    "run_on_dask",
-    "run_shard",
 ]

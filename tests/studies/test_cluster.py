@@ -4,7 +4,8 @@ import pytest
 import xarray
 
 from jaxmem.cli import main
-from jaxmem.studies import Data, Network, Tests, Training, epochs, run, run_on_dask
+from jaxmem.studies import Data, Network, Tests, Training, epochs, run
+from jaxmem.studies.cluster import run_on_dask
 
 SMALL = epochs.Config(
     data=Data(n_train=100),

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import xarray
 
-from jaxmem.studies import (
+from jaxmem.studies import STUDIES, Data, Network, Tests, Training, conduct, regularization, run
+from jaxmem.studies.merging import merge, run_shard
     STUDIES,
     Data,
     Network,
@@ -20,7 +21,7 @@ from jaxmem.studies import (
     run,
     run_shard,
 )
-from jaxmem.studies.shards import complete
+from jaxmem.studies.shards import Shard, complete
 from jaxmem.studies.store import Store, Work
 
 SMALL = regularization.Config(
