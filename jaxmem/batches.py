@@ -1,12 +1,13 @@
 """The loop over batches: a device that never waits, memory that may run out, interrupts that lose no batch."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import jax
+
+from jaxmem.notices import note, warn
 
 __all__ = ["in_batches"]
 
@@ -57,6 +58,9 @@ def in_batches(
             advance(min(size, total - start))
             taken = start + size
             flight.popleft()
+            done = min(taken, total)
+            facts = {"labellings": total, "done": done, "batch_size": size}
+            note(__name__, "batch", "{done} of {labellings} labellings are done", debug=True, **facts)
             return enough
 
         try:
@@ -83,11 +87,17 @@ def in_batches(
                 # Only here, where the error is gone, and with it all that it held on to.
                 flight.clear()
                 launched, size = taken, -(-size // 2 // multiple) * multiple
-                warnings.warn(
+                note(
+                    __name__,
+                    "halved",
+                    "out of memory after {done} of {labellings} labellings: batches of {batch_size} from here on",
+                    labellings=total,
+                    done=taken,
+                    batch_size=size,
+                )
+                warn(
                     f"Out of memory after {taken - first} of {total - first} labellings: going on from there in "
-                    f"batches of {size}. Pass batch_size={size} to begin with that.",
-                    RuntimeWarning,
-                    stacklevel=4,
+                    f"batches of {size}. Pass batch_size={size} to begin with that."
                 )
         except KeyboardInterrupt:
             while flight:

@@ -16,7 +16,6 @@ differently, nor the number of processes.
 
 import os
 import time
-import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,6 +26,7 @@ import numpy as np
 from jaxmem.archives import read_archive, write_archive
 from jaxmem.digests import digest
 from jaxmem.inputs import as_path
+from jaxmem.notices import note, warn
 from jaxmem.tally import Done, Tally
 
 __all__ = ["Checkpoint", "fingerprint"]
@@ -116,6 +116,7 @@ class Checkpoint:
                 f"{total - 1}: ask for as many or more, or name another file."
             )
         self._saved = done.n_labellings
+        note(__name__, "resumed", "{labellings} labellings are in {path} already", **self._facts())
         return done
 
     @contextmanager
@@ -143,12 +144,10 @@ class Checkpoint:
                 self._fails = False
             except (OSError, ValueError, MemoryError) as error:
                 if not self._fails:
-                    warnings.warn(
+                    warn(
                         f"The checkpoint {self.path} cannot be written: {str(error) or 'out of memory'}. The test goes "
                         "on in memory and will try again; what is not saved when it is killed will have to be computed "
-                        "again.",
-                        RuntimeWarning,
-                        stacklevel=2,
+                        "again."
                     )
                 self._fails = True
             now = time.monotonic()
@@ -166,6 +165,10 @@ class Checkpoint:
             header = {"checkpoint": FORMAT, "n_labellings": done.n_labellings, "run": self._run}
             write_archive(self.path, _packed(done, self._names), header)
             self._saved, self._seen = done.n_labellings, self._stamp()
+            note(__name__, "saved", "{labellings} labellings are saved in {path}", debug=True, **self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        return {"labellings": self._saved, "path": str(self.path)}
 
     def _stamp(self) -> tuple[int, int] | None:
         """What changes whenever anybody writes to the file."""

@@ -155,7 +155,10 @@ def as_key(key: Any) -> Key[Array, ""]:
         ValueError: neither an integer nor one key.
     """
     if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
-        return jax.random.key(int(key))
+        try:
+            return jax.random.key(int(key))
+        except OverflowError as error:
+            raise ValueError(f"key must be an integer seed of 64 bits at most, but is {key!r}.") from error
     if isinstance(key, jax.Array):
         if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ():
             return key

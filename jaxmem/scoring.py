@@ -6,7 +6,7 @@ of the same kernel as the null.
 """
 
 import os
-import warnings
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -26,6 +26,7 @@ from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
 from jaxmem.fits import Fit, HostFit, PreparedFit, StreamedFit, Totals, check_blocks, fits_of, worst
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
+from jaxmem.notices import note, warn
 from jaxmem.permutations import Plan, Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
@@ -33,7 +34,7 @@ from jaxmem.streaming import Features, RowBlocks
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
-__all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
+__all__ = ["PRECISIONS", "Scored", "Scores", "batch_size_of", "rounding_of", "score_permutations", "second_stream"]
 
 # What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
 # the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
@@ -175,6 +176,16 @@ def score_permutations(
             ended = is_enough(batch.scores) or tally.done.n_labellings > B
             return ended
 
+        begin = time.monotonic()
+        note(
+            __name__,
+            "start",
+            "{done} of {labellings} labellings are done; batches of {batch_size} on {devices} devices",
+            labellings=B + 1,
+            done=tally.done.n_labellings,
+            batch_size=size,
+            devices=n_devices(mesh),
+        )
         with jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
@@ -192,6 +203,14 @@ def score_permutations(
                 raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
             if broken:
                 rematched = work.rematched(key, size)
+        seconds = time.monotonic() - begin
+        note(
+            __name__,
+            "end",
+            "{labellings} labellings after {seconds:.1f} s",
+            labellings=tally.done.n_labellings,
+            seconds=seconds,
+        )
     done = tally.done
     _warn_of_divergence(done.diagnostics)
     scored = {
@@ -248,8 +267,11 @@ class _Work(NamedTuple):
         if asked_for is None:
             fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
             streamed = any(isinstance(fit, StreamedFit) for fit in self.fits)
-            return k * _batch_size(len(self.codes), fit_bytes, -(-(self.B + 1) // k), streamed)
-        return k * -(-asked_for // k)
+            cached = jax.default_backend() == "cpu"
+            return k * batch_size_of(
+                len(self.codes), fit_bytes, -(-(self.B + 1) // k), cached=cached, streamed=streamed
+            )
+        return k * -(-min(asked_for, self.B + 1) // k)
 
     def launch(self, start: int, size: int) -> Totals:
         """Set devices to work on permutations `start .. start + size - 1`."""
@@ -333,8 +355,8 @@ def _parts(design: Design, X: Features, labels: Labels, examples: bool) -> list[
     return design
 
 
-def _batch_size(n: int, fit_bytes: int, total: int, streamed: bool) -> int:
-    """Labellings a batch, of so many rows and of so many bytes a fit.
+def batch_size_of(n: int, fit_bytes: int, total: int, *, cached: bool, streamed: bool = False) -> int:
+    """Labellings a batch, of so many rows and of so many bytes a fit, which a CPU should find in its cache.
 
     All batches are alike, so that one program does for all of them and the last one is as full as the others.
     """
@@ -344,7 +366,7 @@ def _batch_size(n: int, fit_bytes: int, total: int, streamed: bool) -> int:
     else:
         # Drawing labels moves a cell number of 4 bytes and a label or two per row.
         largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
-        if jax.default_backend() == "cpu":
+        if cached:
             largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
     n_batches = -(-total // max(largest, 1))
     return -(-total // n_batches)
@@ -373,8 +395,8 @@ def _draw(
 def _warn_of_divergence(diagnostics: Mapping[str, np.ndarray]) -> None:
     if "converged" in diagnostics and not diagnostics["converged"].all():
         failed = int((~diagnostics["converged"]).sum())
-        warnings.warn(
+        warn(
             f"{failed} of {diagnostics['converged'].size} fits stopped before they converged. The test is exact all "
             "the same, but on scores of unfinished fits: raise max_steps or the penalty, or see `diagnostics`.",
-            stacklevel=4,
+            UserWarning,
         )

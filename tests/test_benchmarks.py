@@ -16,6 +16,7 @@ from benchmarks import (
     memory,
     monitor,
     peers,
+    plan,
     scaling,
     similarity,
     streaming,
@@ -137,6 +138,12 @@ def test_wrong_labels_are_found_by_margins(monkeypatch):
     found = label_noise.areas(n=300, n_permutations=9)
     assert set(found) == {"pixels", "epoch 1"}
     assert found["pixels"]["margins on unseen rows, 30 nearest neighbours"] > 0.8
+
+
+@pytest.mark.nightly
+def test_plans_beside_tests_on_small_sizes():
+    figures = plan.predicted_and_measured(B=20, rounds=1, sizes=((200, 8, 3),))
+    assert len(figures["tests"]) == 4 and 0 < figures["smallest_ratio"] <= figures["largest_ratio"]
 
 
 @pytest.mark.nightly

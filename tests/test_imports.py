@@ -14,12 +14,23 @@ FACE = "__init__"  # `import jaxmem` itself: the public names of everything up t
 
 # From the ground up. A room may import rooms of its own level and of those below; a room joins by a word here.
 LEVELS = [
-    {"inputs", "blocks", "streaming", "compilation", "archives", "devices", "digests"},
+    {
+        "inputs",
+        "notices",
+        "settings",
+        "blocks",
+        "streaming",
+        "compilation",
+        "archives",
+        "folders",
+        "devices",
+        "digests",
+    },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},
     {"engine"},
-    {"family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
+    {"costs", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
     {"data", "nets", "sklearn"},
     {"studies"},

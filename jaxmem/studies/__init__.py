@@ -4,24 +4,7 @@ Reconstructed from the abstracts and summaries of Chaibub Neto (2018), arXiv:180
 arXiv:1911.09537: every setting here is ours.
 """
 
-from jaxmem.studies import (
-    bridge,
-    capacity,
-    classifiers,
-    dissect,
-    epochs,
-    label_noise,
-    layers,
-    noise_inputs,
-    patterns,
-    per_example,
-    random_labels,
-    regularization,
-    retraining,
-    sample_size,
-    stopping,
-    strength,
-)
+from jaxmem.studies.catalogue import STUDIES
 from jaxmem.studies.experiment import Data, Experiment, Network, Setting, Tests, Training
 from jaxmem.studies.records import Record, load_record
 from jaxmem.studies.study import Study, run
@@ -42,23 +25,3 @@ __all__ = [
     "over_seeds",
     "run",
 ]
-
-_MODULES = (
-    epochs,
-    strength,
-    layers,
-    noise_inputs,
-    random_labels,
-    label_noise,
-    regularization,
-    capacity,
-    sample_size,
-    classifiers,
-    retraining,
-    stopping,
-    dissect,
-    bridge,
-    patterns,
-    per_example,
-)
-STUDIES = {module.STUDY.name: module.STUDY for module in _MODULES}

@@ -12,7 +12,7 @@ is about other networks of the same models, by the jackknife over seeds, for pai
 independent.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,12 @@ import numpy as np
 
 from jaxmem.inputs import one_of
 from jaxmem.similarity import MEASURES, fewest_rows, similarities
-from jaxmem.studies.conduct import Together, conduct
+from jaxmem.studies.conduct import Together, labelled, pieces
 from jaxmem.studies.experiment import Data, Experiment, Tests, Training
 from jaxmem.studies.networks import widths_of_layers
 from jaxmem.studies.rows import Rows, dataset_of
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim
 
 if TYPE_CHECKING:
@@ -83,11 +83,18 @@ def _models(config: Config) -> Mapping[str, Experiment]:
     }
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    _check_widths(config)
+def _together(config: Config) -> Together:
     dims = {"pair_similarity": ("epoch", "measure", "seed", "other_seed")}
-    together = Together(("similarity", config.measures), dims, _similarities)
-    data = conduct(_models(config), store, progress=progress, together=together)
+    return Together(("similarity", config.measures), dims, _similarities)
+
+
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
+    _check_widths(config)
+    return pieces(_models(config), store, progress=progress, together=_together(config))
+
+
+def _label(config: Config, store: Store) -> "xarray.Dataset":
+    data = labelled(_models(config), store, together=_together(config))
     data = data.assign_coords(measure=list(config.measures), other_seed=data.seed.values)
     data = data.assign(dissimilarity=_dissimilarity(data))
     correlation, error = _jackknifed(data)
@@ -216,7 +223,7 @@ STUDY = Study(
     "bridge",
     "Are networks that memorize more less alike?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "model",
     _claims,
     figures=("indices", "wrong-labels", "bridge"),

@@ -4,9 +4,10 @@ Pieces of the work go through a `Store` under what decides them, so that experim
 baseline of the raw inputs, and those with the same rows and structure the one of the untrained networks.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -19,7 +20,7 @@ from jaxmem.results import MemorizationTest
 from jaxmem.studies.experiment import CLASSIFIERS, Experiment
 from jaxmem.studies.networks import check_networks, layers_asked_for, train_networks
 from jaxmem.studies.rows import NETWORK, PERMUTATIONS, Rows, check_rows, digest, draw_rows, key_for
-from jaxmem.studies.store import Piece, Store
+from jaxmem.studies.store import Piece, Store, Work
 from jaxmem.validation import Holdout, SharedStructure
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from jaxmem.nets import TrainedEnsemble
 
-__all__ = ["INPUT", "Together", "conduct"]
+__all__ = ["INPUT", "Together", "labelled", "pieces"]
 
 INPUT = "input"
 
@@ -46,77 +47,105 @@ class Together(NamedTuple):
     measure: Callable[[Experiment, "TrainedEnsemble", Rows], Piece]
 
 
-def conduct(
+class _Keys(NamedTuple):
+    """What decides the pieces of an experiment; equal keys of two experiments are one piece."""
+
+    inputs: Any
+    history: Any
+    cells: dict[tuple[int, int], Any]
+    together: Any
+
+    @classmethod
+    def of(cls, experiment: Experiment, together: Together | None) -> "_Keys":
+        common = experiment.seed, experiment.tests, experiment.data, digest(experiment)
+        networks = replace(experiment.network, dropout=0.0)  # An untrained network knows nothing of dropout.
+
+        def cell(seed: int, epoch: int) -> Any:
+            return common, seed, (networks, 0) if epoch == 0 else (experiment.network, experiment.training, epoch)
+
+        seeds, epochs = range(experiment.seeds), experiment.training.keep_epochs
+        history = common, experiment.network, experiment.training, experiment.seeds
+        return cls(
+            (common, experiment.seeds, INPUT),
+            history,
+            {(seed, epoch): cell(seed, epoch) for seed in seeds for epoch in epochs},
+            (history, together and together.what),
+        )
+
+
+def pieces(
     models: Mapping[str, Experiment], store: Store, *, progress: bool = True, together: Together | None = None
-) -> "xarray.Dataset":
-    """Conduct experiments and label their numbers; see `jaxmem.studies.records.Record`.
+) -> Iterator[Work]:
+    """Everything that has to be computed of some experiments, one after the other.
+
+    Networks are trained when the first piece that needs them is computed, and forgotten with the last.
 
     Args:
         models: experiments by name, with the same kept epochs, perturbations, classifiers and permutations.
-        store: where finished pieces are kept.
-        progress: show bars on a terminal.
+        store: where trainings may keep what is half done.
+        progress: show a bar on a terminal while networks are trained.
         together: what to measure of an experiment's networks beside testing each of them.
 
     Raises:
-        ValueError: an experiment that cannot be conducted; training that blows up, with the epoch.
+        ValueError: an experiment that cannot be conducted, before the first piece; while it is computed, training that
+            blows up, with the epoch.
     """
     for experiment in models.values():  # Before the first is trained, what would fail at the last.
         check_rows(experiment)
         check_networks(experiment)
-    parts = {}
     for number, (name, experiment) in enumerate(models.items(), start=1):
-        title = f"{name} ({number} of {len(models)})" if len(models) > 1 else ""
-        parts[name] = _conduct(experiment, store, partial(_bar, title, progress), together)
-    return _join("model", parts)
+        title = f"{name} ({number} of {len(models)})" if len(models) > 1 else name
+        yield from _pieces(experiment, store, title, progress, together)
 
 
-def _bar(title: str, progress: bool, what: str, total: int) -> Any:
+def _pieces(
+    experiment: Experiment, store: Store, title: str, progress: bool, together: Together | None
+) -> Iterator[Work]:
+    keys, seeds = _Keys.of(experiment, together), range(experiment.seeds)
+    rows = cache(partial(draw_rows, experiment))
+    trained = cache(lambda: _trained(experiment, rows, store.folder_for(keys.history), progress))
+
+    def history() -> Piece:
+        return {"loss": trained().history.loss, "accuracy": trained().history.accuracy}
+
+    def cell(seed: int, epoch: int) -> Piece:
+        return _of_network(experiment, rows(seed), trained().member(seed).at(epoch))
+
+    yield Work(keys.inputs, lambda: _of_inputs(experiment, [rows(seed) for seed in seeds]), title)
+    yield Work(keys.history, history, title)
+    for place, key in keys.cells.items():
+        yield Work(key, partial(cell, *place), title)
+    if together is not None:
+        yield Work(keys.together, lambda: together.measure(experiment, trained(), rows(0)), title)
+
+
+def _trained(experiment: Experiment, rows: Callable[[int], Rows], checkpoint: Path | None, progress: bool) -> Any:
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc=f"{title} {what}".strip(), disable=not progress or None)
+    seeds = range(experiment.seeds)
+    with tqdm(total=experiment.training.epochs, desc="training", leave=False, disable=not progress or None) as bar:
+        X, y = (np.stack([getattr(rows(seed), name) for seed in seeds]) for name in ("X", "y"))
+        if not experiment.data.differs_by_seed:
+            X, y = X[0], y[0]
+        keys = jnp.stack([key_for(experiment, NETWORK, seed) for seed in seeds])
+        return train_networks(experiment, X, y, keys, checkpoint, lambda *_: bar.update())
 
 
-def _conduct(
-    experiment: Experiment, store: Store, bar: Callable[[str, int], Any], together: Together | None
-) -> "xarray.Dataset":
-    data, seeds = experiment.data, range(experiment.seeds)
-    epochs = experiment.training.keep_epochs
-    rows = cache(partial(draw_rows, experiment))
-    common = experiment.seed, experiment.tests, data, digest(experiment)
-    networks = replace(experiment.network, dropout=0.0)  # An untrained network knows nothing of dropout.
+def labelled(models: Mapping[str, Experiment], store: Store, *, together: Together | None = None) -> "xarray.Dataset":
+    """The pieces of some experiments as one labelled set of numbers; see `jaxmem.studies.records.Record`.
 
-    def key_of(seed: int, epoch: int) -> Any:
-        return common, seed, (networks, 0) if epoch == 0 else (experiment.network, experiment.training, epoch)
-
-    history_key = common, experiment.network, experiment.training, experiment.seeds
-    together_key = history_key, together and together.what
-    wanted = [history_key, *(key_of(seed, epoch) for seed in seeds for epoch in epochs)]
-    trained: Any = None
-    if any(key not in store for key in (wanted if together is None else [*wanted, together_key])):
-        with bar("training", experiment.training.epochs) as shown:
-            checkpoint = store.folder_for(history_key)
-            X, y = (np.stack([getattr(rows(seed), name) for seed in seeds]) for name in ("X", "y"))
-            if not data.differs_by_seed:
-                X, y = X[0], y[0]
-            keys = jnp.stack([key_for(experiment, NETWORK, seed) for seed in seeds])
-            trained = train_networks(experiment, X, y, keys, checkpoint, lambda *_: shown.update())
-    history = store.get(history_key, lambda: {"loss": trained.history.loss, "accuracy": trained.history.accuracy})
-    with bar("testing", len(seeds) * (len(epochs) + 1)) as shown:
-        inputs = store.get((common, experiment.seeds, INPUT), lambda: _of_inputs(experiment, [rows(s) for s in seeds]))
-        shown.update(len(seeds))
-
-        def cell(seed: int, epoch: int) -> Piece:
-            shown.update()
-            return store.get(
-                key_of(seed, epoch), lambda: _of_network(experiment, rows(seed), trained.member(seed).at(epoch))
-            )
-
-        cells = {(seed, epoch): cell(seed, epoch) for seed in seeds for epoch in epochs}
-    labelled = _label(experiment, inputs, cells, history)
-    if together is None:
-        return labelled
-    piece = store.get(together_key, lambda: together.measure(experiment, trained, rows(0)))
-    return labelled.assign({name: (together.dims[name], values) for name, values in piece.items()})
+    Raises:
+        KeyError: a piece is not in the store.
+    """
+    parts = {}
+    for name, experiment in models.items():
+        keys = _Keys.of(experiment, together)
+        cells = {place: store[key] for place, key in keys.cells.items()}
+        parts[name] = _label(experiment, store[keys.inputs], cells, store[keys.history])
+        if together is not None:
+            extra = {part: (together.dims[part], values) for part, values in store[keys.together].items()}
+            parts[name] = parts[name].assign(extra)
+    return _join("model", parts)
 
 
 def _of_inputs(experiment: Experiment, rows: list[Rows]) -> Piece:

@@ -20,9 +20,9 @@ contrast (studentised maxT), `difference_pvalue_adjusted`; `network_train_accura
 Reconstructed from the abstract of Gu & Tresp (2019), arXiv:1911.09537: groups, measures, rows and settings are ours.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +38,8 @@ from jaxmem.studies.dissection import FACTS, GRADIENTS, shown_layer
 from jaxmem.studies.experiment import Data, Network, Setting, Training
 from jaxmem.studies.networks import train_networks, widths_of_layers
 from jaxmem.studies.rows import INPUTS, LABELS, NETWORK, Rows, digest, draw_rows, key_for
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim
 
 if TYPE_CHECKING:
@@ -90,44 +90,38 @@ class Config(Setting):
             raise ValueError(f"seeds is {self.seeds}; groups of fewer than 3 networks say nothing of others.")
 
 
+def _groups(config: Config) -> list[str]:
+    return [TRUE, SHARED, DIFFERENT, *(f"share {share:g}" for share in config.shares), UNTRAINED]
+
+
 def _labellings(config: Config, y: np.ndarray) -> dict[str, np.ndarray]:
-    """The labels of every group's networks, (networks, rows)."""
+    """The labels of the networks of every group that is trained, (networks, rows)."""
     key = key_for(config, LABELS)
 
     def shuffled(group: int, share: float) -> np.ndarray:
         keys = [jax.random.fold_in(jax.random.fold_in(key, group), number) for number in range(config.seeds)]
         return np.stack([np.asarray(random_labels(one, y, share)) for one in keys])
 
-    labels = {TRUE: np.stack([y] * config.seeds)}
-    labels[SHARED] = np.stack([shuffled(0, 1.0)[0]] * config.seeds)
-    labels[DIFFERENT] = shuffled(1, 1.0)
-    return labels | {f"share {share:g}": shuffled(2 + at, share) for at, share in enumerate(config.shares)}
+    true, shared = (np.stack([one] * config.seeds) for one in (y, shuffled(0, 1.0)[0]))
+    shares = [shuffled(2 + at, share) for at, share in enumerate(config.shares)]
+    return dict(zip(_groups(config)[:-1], [true, shared, shuffled(1, 1.0), *shares], strict=True))
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    from tqdm.auto import tqdm
-
-    epochs = config.training.keep_epochs
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
     rows = draw_rows(config, 0)
     if config.n_rows > min(len(rows.X), len(rows.X_test)):
         raise ValueError(
             f"n_rows is {config.n_rows}, but there are {len(rows.X)} training rows and {len(rows.X_test)} test rows."
         )
     _check_widths(config)
-    labels = _labellings(config, rows.y)
-    groups = [*labels, UNTRAINED]
     compared = _compared_rows(config, rows)
-    total = config.training.epochs * len(labels)
-    with tqdm(total=total, desc="training", disable=not progress or None) as shown:
-        trained = cache(lambda: _train(config, rows, labels, store, lambda *_: shown.update()))
-        if any(_key(config, epoch) not in store for epoch in epochs):
-            trained()
-    pieces = []
-    with tqdm(total=len(epochs), desc="comparing", disable=not progress or None) as shown:
-        for epoch in epochs:
-            pieces.append(store.get(_key(config, epoch), lambda: _of_epoch(config, trained(), epoch, compared)))  # noqa: B023
-            shown.update()
-    return _label(config, groups, pieces)
+    trained = cache(lambda: _train(config, rows, store, progress))
+
+    def of_epoch(epoch: int) -> Piece:
+        return _of_epoch(config, trained(), epoch, compared)
+
+    for epoch in config.training.keep_epochs:
+        yield Work(_key(config, epoch), partial(of_epoch, epoch), f"epoch {epoch}")
 
 
 def _check_widths(config: Config) -> None:
@@ -165,15 +159,18 @@ def _compared_rows(config: Config, rows: Rows) -> dict[str, tuple[np.ndarray, np
     }
 
 
-def _train(
-    config: Config, rows: Rows, labels: dict[str, np.ndarray], store: Store, progress: Callable[..., object]
-) -> dict[str, Any]:
+def _train(config: Config, rows: Rows, store: Store, progress: bool) -> dict[str, Any]:
     """The ensembles of all groups, with the labels that they were trained on."""
-    ensembles: dict[str, Any] = {}
-    for number, (group, y) in enumerate(labels.items()):
-        keys = _network_keys(config, number)
-        checkpoint = store.folder_for(("dissected", config, digest(config), group))
-        ensembles[group] = (train_networks(config, rows.X, y, keys, checkpoint, progress), rows.X, y)
+    from tqdm.auto import tqdm
+
+    labels, ensembles = _labellings(config, rows.y), {}
+    total = config.training.epochs * len(labels)
+    with tqdm(total=total, desc="training", leave=False, disable=not progress or None) as bar:
+        for number, (group, y) in enumerate(labels.items()):
+            keys = _network_keys(config, number)
+            checkpoint = store.folder_for(("dissected", config, digest(config), group))
+            ensemble = train_networks(config, rows.X, y, keys, checkpoint, lambda *_: bar.update())
+            ensembles[group] = ensemble, rows.X, y
     # Networks of their own, for a network is like what it began as; one epoch is the least that can be trained.
     untrained = replace(config, training=replace(config.training, epochs=1, keep_epochs=(0, 1)))
     keys = _network_keys(config, len(labels))
@@ -227,10 +224,12 @@ def _similarities(networks: Any, measure: str, layer: str) -> np.ndarray:
         raise ValueError(f"layer {layer!r}: {error}") from error
 
 
-def _label(config: Config, groups: list[str], pieces: list[Piece]) -> "xarray.Dataset":
+def _label(config: Config, store: Store) -> "xarray.Dataset":
     """Similarities, means within groups, and tests of every pair of groups, labelled."""
     import xarray
 
+    groups = _groups(config)
+    pieces = [store[_key(config, epoch)] for epoch in config.training.keep_epochs]
     layers = list(dict.fromkeys(name.split("/")[1] for name in pieces[0] if "/" in name))
     layers.sort(key=lambda layer: layer == _OUTPUT)  # Stable: the output comes last.
     n, of_network = len(groups) * config.seeds, np.repeat(groups, config.seeds)
@@ -317,7 +316,7 @@ STUDY = Study(
     "dissect",
     "Is there one way to learn, and are there many ways to memorize?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "epoch",
     _claims,
     figures=("similarity", "heatmaps", "map"),

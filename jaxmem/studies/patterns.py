@@ -7,7 +7,7 @@ training and disagree in test rows: which one is followed? Of every example it i
 often it is forgotten, and how deep in the network its prediction is settled (`jaxmem.dynamics`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations, pairwise
@@ -23,8 +23,8 @@ from jaxmem.inputs import one_of
 from jaxmem.studies.experiment import Data, Network, Setting, Training
 from jaxmem.studies.networks import train_networks
 from jaxmem.studies.rows import INPUTS, NETWORK, digest, draw_rows, key_for
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim, all_below, is_positive, rank_correlation
 
 if TYPE_CHECKING:
@@ -127,17 +127,20 @@ def _models(config: Config) -> Mapping[str, _Model]:
     return models
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    import xarray
-    from tqdm.auto import tqdm
+def _key(config: Config, model: str) -> Any:
+    return "patterns", model, config, digest(config)
 
-    models, pieces = _models(config), {}
-    with tqdm(total=len(models), desc="patterns", disable=not progress or None) as bar:
-        for name, model in models.items():
-            bar.set_postfix_str(name)
-            key = "patterns", name, config, digest(config)
-            pieces[name] = store.get(key, partial(_of_model, config, model))
-            bar.update()
+
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
+    for name, model in _models(config).items():
+        yield Work(_key(config, name), partial(_of_model, config, model), name)
+
+
+def _label(config: Config, store: Store) -> "xarray.Dataset":
+    import xarray
+
+    models = _models(config)
+    pieces = {name: store[_key(config, name)] for name in models}
     dims = {
         "training_accuracy": ("training_epoch",),
         **dict.fromkeys(_BY_EPOCH, ("epoch",)),
@@ -304,7 +307,7 @@ STUDY = Study(
     "patterns",
     "Which patterns do networks learn first, and which do they follow where two disagree?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "model",
     _claims,
     figures=("learning-order", "conflicts"),

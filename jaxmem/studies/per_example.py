@@ -8,9 +8,10 @@ shuffled label of its (`example_scores`). Held-out margins are those of a ridge 
 has. Some of the labels are random, so that there is something to memorize.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +25,8 @@ from jaxmem.memorization import memorization_test
 from jaxmem.studies.experiment import CLASSIFIERS, Data, Experiment, Network, Setting, Tests, Training
 from jaxmem.studies.networks import train_networks
 from jaxmem.studies.rows import INPUTS, NETWORK, PERMUTATIONS, Rows, digest, draw_rows, key_for
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim, is_positive, rank_correlation
 from jaxmem.subsets import (
     check_subsets,
@@ -76,17 +77,22 @@ class Config(Experiment):
             raise ValueError("this study tests the last layer on copies of one kind: give one perturbation only.")
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    import xarray
-    from tqdm.auto import tqdm
+def _key(config: Config, what: str) -> Any:
+    return "per-example", config, digest(config), what
 
+
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
     # The same rows for all networks: the first seed's.
-    rows, key = draw_rows(config, 0), ("per-example", config, digest(config))
-    with tqdm(total=2, desc="networks on subsets, on all rows", disable=not progress or None) as bar:
-        subsets = store.get((*key, "subsets"), partial(_of_subsets, config, rows))
-        bar.update()
-        whole = store.get((*key, "whole"), partial(_of_whole, config, rows))
-        bar.update()
+    rows = draw_rows(config, 0)
+    yield Work(_key(config, "subsets"), partial(_of_subsets, config, rows), "networks on subsets")
+    yield Work(_key(config, "whole"), partial(_of_whole, config, rows), "networks on all rows")
+
+
+def _label(config: Config, store: Store) -> "xarray.Dataset":
+    import xarray
+
+    rows = draw_rows(config, 0)
+    subsets, whole = (store[_key(config, what)] for what in ("subsets", "whole"))
     found = {
         MEMORIZATION: memorization_scores(subsets["included"], subsets["correct"]),
         CONSISTENCY: consistency_scores(subsets["included"], subsets["correct"]),
@@ -288,7 +294,7 @@ STUDY = Study(
     "per-example",
     "Which rows are memorized, and do measures of it agree?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "score",
     _claims,
     figures=("scores",),

@@ -8,23 +8,25 @@ import dataclasses
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 
+from jaxmem.folders import write_folder
+from jaxmem.settings import as_toml
 from jaxmem.studies.summary import Claim, table
 
 if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
-__all__ = ["Record", "about", "check_folder", "load_record", "versions"]
+__all__ = ["Record", "about", "as_config", "load_record", "versions"]
 
+FORMAT = 1
 _PACKAGES = ("jaxmem", "jax", "jaxlib", "flax", "optax", "numpy", "xarray")
 
 
@@ -45,6 +47,7 @@ class Record:
             and over the raw inputs (layer "input"), and what the networks themselves predict. Studies that test no
             features ("patterns", "per-example") have variables of their own. Attributes: the study's question, its
             configuration, versions, and what came out of its claims.
+        versions: of everything that could change a number, and the device; those of this process.
 
     Example:
         >>> import xarray
@@ -57,6 +60,7 @@ class Record:
     study: str
     config: dict[str, Any]
     data: "xarray.Dataset"
+    versions: dict[str, str] = field(default_factory=lambda: versions())
 
     @property
     def claims(self) -> list[Claim]:
@@ -70,7 +74,7 @@ class Record:
     def save(
         self, folder: str | os.PathLike[str], *, figures: "Mapping[str, Figure] | None" = None, force: bool = False
     ) -> Path:
-        """Write `results.nc`, `config.json` and the figures into a folder; an interruption leaves nothing half-written.
+        """Write `results.nc`, `config.toml` and the figures into a folder; an interruption leaves nothing half-written.
 
         Args:
             folder: where; its parents are made.
@@ -80,52 +84,38 @@ class Record:
         Raises:
             ValueError: the folder exists and `force` is not given, or it cannot be written.
         """
-        folder = check_folder(folder, force=force)
-        described = {"study": self.study, "config": self.config, "versions": versions()}
+        described = {"study": self.study, "config": self.config, "versions": self.versions, "format": FORMAT}
         # The configuration travels with the numbers too, should the file lose its folder.
         data = self.data.assign_attrs({name: json.dumps(value) for name, value in described.items()})
         compressed = {name: {"zlib": True, "complevel": 1} for name, values in data.items() if values.ndim}
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as workshop:
-            finished = Path(workshop, folder.name)
-            finished.mkdir()
+
+        def write(finished: Path) -> None:
             data.to_netcdf(finished / "results.nc", engine="h5netcdf", encoding=compressed)
-            (finished / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+            (finished / "config.toml").write_text(
+                as_config(f"study {self.study}", self.config, self.versions), encoding="utf-8"
+            )
             for name, figure in (figures or {}).items():
                 figure.savefig(finished / name, dpi=150)
-            if folder.exists():
-                for file in finished.iterdir():
-                    file.replace(folder / file.name)
-            else:
-                finished.rename(folder)
-        return folder
+
+        return write_folder(folder, write, force=force)
 
 
-def check_folder(folder: str | os.PathLike[str], *, force: bool = False) -> Path:
-    """Make sure, before any work, that results can be written to a folder.
+def as_config(command: str, config: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """A configuration as TOML, from which the same command runs it again: `jaxmem study NAME --config FILE`.
 
-    Raises:
-        ValueError: it exists and `force` is not given, is a file, or cannot be written.
+    Args:
+        command: the words after `jaxmem`.
+        config: all choices, as plain values.
+        versions: what they were run with, for the reader.
     """
-    folder = Path(folder).absolute()
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: name a folder for the results.")
-    if folder.exists() and not force:
-        raise ValueError(f"{folder} exists: name another folder, or pass --force (force=True) to replace its results.")
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for place in (folder.parent, folder) if folder.exists() else (folder.parent,):
-            with tempfile.TemporaryFile(dir=place):
-                pass
-    except OSError as error:
-        raise ValueError(f"{folder} cannot be written: {error.strerror}. Name a folder that can be.") from error
-    return folder
+    return as_toml({"command": command, **config, "versions": versions})
 
 
 def load_record(folder: str | os.PathLike[str]) -> Record:
     """Read a results folder back.
 
     Raises:
-        ValueError: no `results.nc` of a study is there.
+        ValueError: no `results.nc` of a study is there, or it is damaged, or of a newer version of jaxmem.
 
     Example:
         >>> import tempfile
@@ -146,9 +136,13 @@ def load_record(folder: str | os.PathLike[str]) -> Record:
     try:
         data = xarray.load_dataset(path, engine="h5netcdf")
         described = {name: json.loads(data.attrs.pop(name)) for name in ("study", "config", "versions")}
-    except (OSError, KeyError, ValueError) as error:
+        number = json.loads(data.attrs.pop("format", "1"))  # The first results were saved without.
+        newer = number > FORMAT
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged, or not the result of a study.") from error
-    return Record(described["study"], described["config"], data)
+    if newer:
+        raise ValueError(f"{path} has format {number}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
+    return Record(described["study"], described["config"], data, described["versions"])
 
 
 def about(study: str, config: Any) -> dict[str, Any]:

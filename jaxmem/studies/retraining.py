@@ -6,10 +6,10 @@ trained on B shuffled labellings, everything else being equal, and the test accu
 or labels are random the features are tuned to the labels all the same, and retraining finds nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,12 @@ import numpy as np
 
 from jaxmem.inference import adjusted, pvalue
 from jaxmem.permutations import random_stream
-from jaxmem.studies.conduct import conduct
+from jaxmem.studies.conduct import labelled, pieces
 from jaxmem.studies.experiment import Data, Experiment, Training
 from jaxmem.studies.networks import train_networks
 from jaxmem.studies.rows import NETWORK, PERMUTATIONS, digest, draw_rows, key_for
-from jaxmem.studies.store import Piece, Store
-from jaxmem.studies.study import Study
+from jaxmem.studies.store import Piece, Store, Work
+from jaxmem.studies.study import Measure, Study
 from jaxmem.studies.summary import Claim, all_below
 
 if TYPE_CHECKING:
@@ -60,19 +60,27 @@ def _models(config: Config) -> Mapping[str, Experiment]:
     }
 
 
-def _measure(config: Config, store: Store, progress: bool) -> "xarray.Dataset":
-    from tqdm.auto import tqdm
+def _key(config: Config, experiment: Experiment, seed: int) -> Any:
+    return "retrained", replace(experiment, seeds=1), digest(experiment), config.n_retrained, seed
 
+
+def _pieces(config: Config, store: Store, progress: bool) -> Iterator[Work]:
+    yield from pieces(_models(config), store, progress=progress)
+    for name, experiment in _models(config).items():
+        for seed in range(config.seeds):
+            retrain = partial(_retrained, experiment, seed, config.n_retrained)
+            yield Work(_key(config, experiment, seed), retrain, f"{name}, retrained")
+
+
+def _label(config: Config, store: Store) -> "xarray.Dataset":
     models = _models(config)
-    data = conduct(models, store, progress=progress)
-    accuracies = np.empty((len(models), config.seeds, config.n_retrained + 1))
-    with tqdm(total=len(models) * config.seeds, desc="retraining", disable=not progress or None) as bar:
-        for row, experiment in enumerate(models.values()):
-            for seed in range(config.seeds):
-                key = "retrained", replace(experiment, seeds=1), digest(experiment), config.n_retrained, seed
-                piece = store.get(key, partial(_retrained, experiment, seed, config.n_retrained))
-                accuracies[row, seed] = piece["accuracy"]
-                bar.update()
+    data = labelled(models, store)
+    accuracies = np.stack(
+        [
+            [store[_key(config, experiment, seed)]["accuracy"] for seed in range(config.seeds)]
+            for experiment in models.values()
+        ]
+    )
     pvalues = [[pvalue(float(of_seed[0]), of_seed[1:], rounding=1e-12) for of_seed in rows] for rows in accuracies]
     return data.assign(
         retrained_observed=(("model", "seed"), accuracies[..., 0]),
@@ -127,7 +135,7 @@ STUDY = Study(
     "retraining",
     "Do tests of features say what retraining on shuffled labels says?",
     Config,
-    _measure,
+    Measure(_pieces, _label),
     "model",
     _claims,
     figures=("indices", "wrong-labels", "retraining"),

@@ -1,26 +1,42 @@
 """What a study is: experiments that differ in one thing, and the sentences that it is meant to bear out or not."""
 
-import dataclasses
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-from jaxmem.studies.conduct import conduct
+from jaxmem.studies.conduct import labelled, pieces
 from jaxmem.studies.experiment import Experiment, Setting
 from jaxmem.studies.records import Record, about
-from jaxmem.studies.store import Store
+from jaxmem.studies.rows import digest
+from jaxmem.studies.shards import WHOLE, Shard, complete
+from jaxmem.studies.store import Store, Work
 from jaxmem.studies.summary import Claim, decided, with_adjusted_pvalues
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["Study", "comparison", "forget", "run"]
+__all__ = ["ABOUT", "Measure", "Study", "comparison", "computed", "differing", "forget", "opened", "recorded", "run"]
 
 ConfigT = TypeVar("ConfigT", bound=Setting)
+
+
+@dataclass(frozen=True)
+class Measure(Generic[ConfigT]):
+    """How a study comes by its numbers, in two steps.
+
+    Attributes:
+        pieces: everything that has to be computed, in order, with a store for what is half done, and bars for trainings
+            if they are to be shown. Nothing is computed before it is asked for; what cannot be is said at the first.
+        label: makes one labelled set of numbers of all pieces in a store.
+    """
+
+    pieces: Callable[[ConfigT, Store, bool], Iterator[Work]]
+    label: Callable[[ConfigT, Store], "xarray.Dataset"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +47,7 @@ class Study(Generic[ConfigT]):
         name: what the command line calls it.
         question: what it asks, in one line.
         config: the class of its options, all with defaults.
-        measure: conducts it, with a store for finished pieces, and bars if they are to be shown.
+        measure: how it comes by its numbers.
         axis: the dimension along which its numbers are shown.
         claims: what its numbers say of the sentences that it is about.
         figures: names of the figures that show its numbers, as `jaxmem.plots` knows them; "wrong-labels" is drawn where
@@ -48,7 +64,7 @@ class Study(Generic[ConfigT]):
     name: str
     question: str
     config: type[ConfigT]
-    measure: Callable[[ConfigT, Store, bool], "xarray.Dataset"]
+    measure: Measure[ConfigT]
     axis: Literal["epoch", "model", "layer", "perturbation", "classifier", "score"]
     claims: Callable[["xarray.Dataset"], list[Claim]]
     figures: tuple[str, ...] = ("indices", "wrong-labels")
@@ -74,9 +90,12 @@ class Study(Generic[ConfigT]):
 def comparison(
     models: Callable[[ConfigT], Mapping[str, Experiment]],
     finish: Callable[["xarray.Dataset"], "xarray.Dataset"] = lambda data: data,
-) -> Callable[[ConfigT, Store, bool], "xarray.Dataset"]:
+) -> Measure[ConfigT]:
     """How most studies measure: conduct experiments by name, and add to their numbers what follows from them."""
-    return lambda config, store, progress: finish(conduct(models(config), store, progress=progress))
+    return Measure(
+        lambda config, store, progress: pieces(models(config), store, progress=progress),
+        lambda config, store: finish(labelled(models(config), store)),
+    )
 
 
 def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfinished: Path | None = None) -> Record:
@@ -104,20 +123,7 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
         >>> run(study, Setting(seeds=3), progress=False).claims[0].outcome
         'holds'
     """
-    study.check(config)
-    if unfinished is not None:
-        _claim_folder(unfinished, about(study.name, config))
-    try:
-        data = study.measure(config, Store(unfinished), progress)
-    except ValueError:
-        if unfinished is not None and not any(unfinished.glob("*.npz")):
-            forget(unfinished)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.
-        raise
-    if "observed" in data:
-        data = with_adjusted_pvalues(data)
-    claims = [claim._asdict() for claim in decided(study.claims(data))]
-    data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
-    return Record(study.name, dataclasses.asdict(config), data)
+    return recorded(study, config, computed(study, config, WHOLE, unfinished, progress=progress))
 
 
 def forget(unfinished: Path) -> None:
@@ -125,12 +131,45 @@ def forget(unfinished: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def opened(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None) -> Store:
+    """A store for the pieces of a shard, in a folder that is ours."""
+    study.check(config)
+    if folder is not None:
+        _claim_folder(folder, about(study.name, config) | {"data": digest(config), "shard": str(shard)})
+    return Store(folder)
+
+
+def computed(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None, *, progress: bool) -> Store:
+    """A store with the pieces of a shard."""
+    store = opened(study, config, shard, folder)
+    try:
+        complete(partial(study.measure.pieces, config, store, progress), store, shard=shard, progress=progress)
+    except ValueError:
+        if folder is not None and not any(folder.glob("*.npz")):
+            forget(folder)  # Nothing is lost, and a corrected command finds no stranger's folder in its way.
+        raise
+    return store
+
+
+def recorded(study: Study[ConfigT], config: ConfigT, store: Store) -> Record:
+    """The record of a study whose pieces are all there."""
+    data = study.measure.label(config, store)
+    if "observed" in data:
+        data = with_adjusted_pvalues(data)
+    claims = [claim._asdict() for claim in decided(study.claims(data))]
+    data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
+    return Record(study.name, asdict(config), data)
+
+
+ABOUT = "about.json"
+
+
 def _claim_folder(folder: Path, mine: dict[str, Any]) -> None:
     """Make the folder ours, or make sure that it is."""
     mine = json.loads(json.dumps(mine))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        description = folder / "about.json"
+        description = folder / ABOUT
         if not description.exists():
             if any(folder.iterdir()):
                 raise ValueError("it holds other things")
@@ -141,9 +180,13 @@ def _claim_folder(folder: Path, mine: dict[str, Any]) -> None:
             f"{folder} cannot be used for unfinished work: {error}. Remove it, or name another."
         ) from error
     if theirs != mine:
-        theirs = theirs if isinstance(theirs, dict) else {}
-        differing = sorted(name for name in mine if theirs.get(name) != mine[name])
         raise ValueError(
-            f"{folder} holds unfinished work with another {', '.join(differing)}: remove it to start anew, or run what "
-            "it was made by."
+            f"{folder} holds unfinished work with another {', '.join(differing(mine, theirs))}: remove it to start "
+            "anew, or run what it was made by."
         )
+
+
+def differing(mine: dict[str, Any], theirs: Any, but: Sequence[str] = ()) -> list[str]:
+    """What is not the same of two descriptions."""
+    theirs = theirs if isinstance(theirs, dict) else {}
+    return sorted(name for name in mine if theirs.get(name) != mine[name] and name not in but)

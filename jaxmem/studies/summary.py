@@ -1,12 +1,13 @@
 """From the numbers of all seeds to statements: means with intervals, p-values adjusted over all tests of a study."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from jaxmem.inference import adjusted, family_statistics, single_step
-from jaxmem.studies.dissection import similarity_table
+from jaxmem.studies.dissection import similarity_numbers, similarity_table
 
 if TYPE_CHECKING:
     import xarray
@@ -16,6 +17,7 @@ __all__ = [
     "all_below",
     "decided",
     "is_positive",
+    "numbers",
     "over_seeds",
     "rank_correlation",
     "shown",
@@ -188,6 +190,22 @@ def _cell(mean: float, half: float, missing: int, seeds: int) -> str:
     return f"{mean:.3f}" + (f" ±{half:.3f}" if np.isfinite(half) else "") + (f" ({missing} n/a)" * bool(missing))
 
 
+def numbers(data: "xarray.Dataset") -> list[dict[str, Any]]:
+    """What `table` shows, as plain values: a dict a line, of each quantity the mean and the ends of its interval."""
+    if "similarity" in data:
+        return similarity_numbers(data)
+    axes, quantities = _quantities(data)
+    found = {name: over_seeds(values) for name, values in quantities.items()}
+    if "observed" in data:
+        found["p"] = _largest_pvalue(data)
+    lines = []
+    for place in product(*(next(iter(quantities.values()))[axis].values.tolist() for axis in axes)):
+        at = dict(zip(axes, place, strict=True))
+        own = {name: of.sel(at).squeeze(drop=True) for name, of in found.items()}
+        lines.append(at | {name: {str(end): value.item() for end, value in of.items()} for name, of in own.items()})
+    return lines
+
+
 def table(data: "xarray.Dataset") -> list[str]:
     """Lines of text: means over seeds and half the width of their 95% intervals.
 
@@ -200,34 +218,50 @@ def table(data: "xarray.Dataset") -> list[str]:
 
     if "similarity" in data:
         return similarity_table(data)
+    axes, quantities = _quantities(data)
+    columns = {name: _cells(values, axes) for name, values in quantities.items()}
+    if "observed" not in data:
+        (axis,) = axes
+        frame = pandas.DataFrame(columns, index=pandas.Index(data[axis].values, name=axis))
+        return [f"{data.attrs['question']} (means over seeds)", frame.to_string()]
+    part = _in_table(data)
+    largest = _largest_pvalue(data).largest.squeeze(drop=True).transpose(*axes)
+    columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]
+    places = [part[axis].values for axis in axes]
+    index = pandas.MultiIndex.from_product(places, names=axes) if axes else [""]
+    frame = pandas.DataFrame(columns, index=index)
+    title = f"{data.attrs['question']} (layer {part.layer.values[-1]}, epoch {part.epoch.values[-1]}; means over seeds)"
+    return [title, frame.to_string()]
+
+
+def _quantities(data: "xarray.Dataset") -> "tuple[list[str], dict[str, xarray.DataArray]]":
+    """The axes of a table, and what it shows of every network."""
     if "observed" not in data:
         axis = data.attrs["axis"]
         own = {str(name): values for name, values in data.items() if set(values.dims) == {axis, "seed"}}
-        columns = {name.replace("_", " "): _cells(values, [axis]) for name, values in own.items()}
-        frame = pandas.DataFrame(columns, index=pandas.Index(data[axis].values, name=axis))
-        return [f"{data.attrs['question']} (means over seeds)", frame.to_string()]
-    part = shown(data)
-    own = part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
-    axes = [d for d in ("model", "epoch", "layer", "perturbation", "classifier") if own.sizes[d] > 1]
-    quantities = {
-        "observed": own.observed,
-        "null": own.paired_null.mean("permutation"),
-        "chance": own.broken_null.mean("permutation"),
-        "test": own.test_observed.broadcast_like(own.observed),
-        "learning": own.learning,
-        "memorization": own.memorization,
-        "gain": own.memorization_gain,
-        "gain over input": own.memorization_gain_over_input,
+        return [axis], {name.replace("_", " "): values for name, values in own.items()}
+    part = _in_table(data)
+    axes = [axis for axis in ("model", "epoch", "layer", "perturbation", "classifier") if part.sizes[axis] > 1]
+    return axes, {
+        "observed": part.observed,
+        "null": part.paired_null.mean("permutation"),
+        "chance": part.broken_null.mean("permutation"),
+        "test": part.test_observed.broadcast_like(part.observed),
+        "learning": part.learning,
+        "memorization": part.memorization,
+        "gain": part.memorization_gain,
+        "gain over input": part.memorization_gain_over_input,
     }
-    columns = {}
-    for name, values in quantities.items():
-        columns[name] = _cells(values, axes)
-    largest = own.learning_pvalue_adjusted.max("seed").squeeze(drop=True).transpose(*axes)
-    columns["largest p"] = [f"{p:.3f}" for p in largest.values.ravel()]
-    index = pandas.MultiIndex.from_product([own[axis].values for axis in axes], names=axes) if axes else [""]
-    frame = pandas.DataFrame(columns, index=index)
-    title = f"{data.attrs['question']} (layer {own.layer.values[-1]}, epoch {own.epoch.values[-1]}; means over seeds)"
-    return [title, frame.to_string()]
+
+
+def _largest_pvalue(data: "xarray.Dataset") -> "xarray.Dataset":
+    """The largest adjusted p-value of learning of all networks."""
+    return _in_table(data)[["learning_pvalue_adjusted"]].max("seed").rename(learning_pvalue_adjusted="largest")
+
+
+def _in_table(data: "xarray.Dataset") -> "xarray.Dataset":
+    part = shown(data)
+    return part if data.attrs["axis"] == "layer" else part.isel(layer=[-1])
 
 
 def _cells(values: "xarray.DataArray", axes: Sequence[str]) -> list[str]:

@@ -79,7 +79,7 @@ def test_an_order_that_no_network_changes_is_left_open():
 
 
 def test_networks_too_wide_for_the_test_rows_are_refused_before_training(monkeypatch):
-    monkeypatch.setattr(bridge, "conduct", None)
+    monkeypatch.setattr(bridge, "pieces", None)
     data = Data(n_train=100, n_validation=900)
     config = bridge.Config(data=data, sizes=(8, 128), measures=("cka", "procrustes"))
     words = r"'width 128' have 128 features .* 'procrustes' takes 130 test rows, .* are 100"

@@ -12,7 +12,9 @@ from jaxmem.nets import features
 from jaxmem.studies import Data, Experiment, Network, Tests, Training, conduct
 from jaxmem.studies.networks import train_networks
 from jaxmem.studies.rows import COPIES, NETWORK, PERMUTATIONS, draw_rows, key_for
+from jaxmem.studies.shards import complete
 from jaxmem.studies.store import Store
+from jaxmem.studies.study import comparison
 
 SMALL = Experiment(
     data=Data(n_train=200),
@@ -23,9 +25,15 @@ SMALL = Experiment(
 )
 
 
+def conducted(models, store=None):
+    measure, store = comparison(lambda _: models), store or Store()
+    complete(lambda: measure.pieces(SMALL, store, False), store, progress=False)
+    return measure.label(SMALL, store)
+
+
 @pytest.fixture(scope="module")
 def data():
-    return conduct.conduct({"mlp": SMALL}, Store(), progress=False)
+    return conducted({"mlp": SMALL})
 
 
 def test_every_null_is_kept_and_labelled(data):
@@ -95,7 +103,7 @@ def test_what_experiments_share_is_computed_once(monkeypatch):
     monkeypatch.setattr(conduct, "_tested", lambda *args: tested.append(1) or original(*args))
     decayed = replace(SMALL, training=replace(SMALL.training, weight_decay=0.1))
     dropped = replace(SMALL, network=replace(SMALL.network, dropout=0.5))
-    together = conduct.conduct({"a": SMALL, "b": decayed, "c": dropped}, Store(), progress=False)
+    together = conducted({"a": SMALL, "b": decayed, "c": dropped})
     # Raw inputs of two seeds (whose rows differ), untrained networks of two seeds, and trained ones of each model.
     assert len(tested) == 2 + 2 + 3 * 2
     differs = (together.observed != together.observed.sel(model="a")).any(
@@ -116,15 +124,15 @@ def test_a_study_that_is_killed_goes_on_and_ends_with_the_same_numbers(tmp_path,
 
     monkeypatch.setattr(conduct, "_of_network", dies)
     with pytest.raises(KeyboardInterrupt):
-        conduct.conduct({"mlp": SMALL}, Store(tmp_path), progress=False)
+        conducted({"mlp": SMALL}, Store(tmp_path))
     calls.clear()
     monkeypatch.setattr(conduct, "_of_network", lambda *args: calls.append(1) or original(*args))
-    xarray.testing.assert_identical(conduct.conduct({"mlp": SMALL}, Store(tmp_path), progress=False), data)
+    xarray.testing.assert_identical(conducted({"mlp": SMALL}, Store(tmp_path)), data)
     assert len(calls) == 1
 
 
 def test_another_seed_gives_other_numbers(data):
-    other = conduct.conduct({"mlp": replace(SMALL, seed=1)}, Store(), progress=False)
+    other = conducted({"mlp": replace(SMALL, seed=1)})
     assert not other.observed.equals(data.observed)
 
 
@@ -172,7 +180,7 @@ def test_labels_are_made_wrong_by_the_share_that_is_asked_for():
 def test_what_the_last_of_several_models_cannot_do_is_said_before_the_first_is_trained(changes, words, monkeypatch):
     monkeypatch.setattr(conduct, "train_networks", lambda *_: pytest.fail("trained"))
     with pytest.raises(ValueError, match=words):
-        conduct.conduct({"good": SMALL, "bad": replace(SMALL, **changes)}, Store(), progress=False)
+        conducted({"good": SMALL, "bad": replace(SMALL, **changes)})
 
 
 def test_validation_rows_are_test_rows_set_apart_with_the_classes_proportions():
@@ -190,7 +198,7 @@ def test_validation_rows_are_test_rows_set_apart_with_the_classes_proportions():
 def test_training_that_blows_up_is_said_with_its_epoch():
     wild = replace(SMALL, training=Training(epochs=2, keep_epochs=(0, 2), learning_rate=1e30))
     with pytest.raises(ValueError, match="epoch 1"):
-        conduct.conduct({"mlp": wild}, Store(), progress=False)
+        conducted({"mlp": wild})
 
 
 def test_copies_of_a_seed_are_its_own():

@@ -9,7 +9,6 @@ import jaxmem as jm
 from jaxmem.plots import study_figures
 from jaxmem.studies import Data, Network, Training, dissect, dissection, run
 from jaxmem.studies.rows import draw_rows
-from jaxmem.studies.store import Store
 
 SMALL = dissect.Config(
     data=Data(n_train=120),
@@ -82,14 +81,13 @@ def test_measures_are_there_where_they_mean_something(data):
 
 @pytest.mark.nightly
 def test_finished_pieces_are_not_computed_again(tmp_path, monkeypatch):
-    store = Store(tmp_path)
-    first = dissect._measure(SMALL, store, False)
+    first = run(dissect.STUDY, SMALL, progress=False, unfinished=tmp_path / "unfinished").data
 
     def never(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(dissect, "_train", never)
-    again = dissect._measure(SMALL, Store(tmp_path), False)
+    again = run(dissect.STUDY, SMALL, progress=False, unfinished=tmp_path / "unfinished").data
     np.testing.assert_array_equal(again.similarity, first.similarity)
 
 

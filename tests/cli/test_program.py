@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes, real files."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ QUICK = [
     "run", "--n-train", "100", "--seeds", "2", "--widths", "16", "--epochs", "1", "--n-permutations", "9",
     "--perturbations", "shift:1", "--quiet",
 ]  # fmt: skip
+OUTCOMES = {"holds", "opposite", "not shown"}
 
 
 def test_help_explains_every_option(capsys):
@@ -33,7 +35,7 @@ def test_help_explains_every_option(capsys):
 def test_run_writes_the_results_and_prints_the_table(tmp_path, capsys):
     output = tmp_path / "deep" / "out"
     assert main([*QUICK[:-1], "--output", str(output)]) == 0
-    files = ["config.json", "epochs.png", "index.html", "indices.png", "results.nc"]
+    files = ["config.toml", "epochs.png", "index.html", "indices.png", "results.nc"]
     assert sorted(path.name for path in output.iterdir()) == files
     assert sorted(path.name for path in output.parent.iterdir()) == ["out"]
     text = capsys.readouterr().out
@@ -58,10 +60,16 @@ def test_an_existing_folder_is_not_overwritten_without_force(tmp_path, capsys):
         (["--dataset", "digts"], "digits"),
         (["--seed", "-1"], "seed"),
         (["--n-train", "60", "--seeds", "1", "--epochs", "1", "--layers", "bogus"], "layer1"),
-        (["--n-permutations", "0"], "n_permutations"),
+        (["--n-permutations", "0"], "--n-permutations must be"),
         (["--n-train", "19"], "--n-train is 19"),
         (["--output", "/dev/null/out"], "/dev/null/out"),
         (["--epocks", "3"], "--epochs"),
+        (["--epochs", "x"], "--epochs"),
+        (
+            ["--random-labels", "0.1", "--confused-labels", "0.1"],
+            "--random-labels and --confused-labels are both given",
+        ),
+        (["--config", "nothing.toml"], "nothing.toml cannot be read"),
     ],
 )
 def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, tmp_path, monkeypatch):
@@ -71,8 +79,25 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, capsys, 
     except SystemExit as ended:  # How tyro ends on arguments that it cannot read.
         code = ended.code
     error = capsys.readouterr().err
-    assert code in (1, 2) and words in error and "Traceback" not in error
+    assert code in (1, 2) and words in error and "Traceback" not in error and "dummy" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_are_merged_to_the_whole_study(tmp_path, capsys):
+    study, whole = ["study", "epochs", *QUICK[1:]], tmp_path / "whole"
+    assert main([*study, "--output", str(whole)]) == 0
+    assert main([*study, "--shard", "1/2", "--output", str(tmp_path / "part")]) == 0
+    shards = [tmp_path / f"part-{number}-of-2" for number in (1, 2)]
+    assert main(["merge", str(shards[0]), "--output", str(tmp_path / "merged")]) == 1
+    assert "shards 2/2 are missing" in capsys.readouterr().err
+    assert main([*study, "--shard", "2/2", "--output", str(tmp_path / "part")]) == 0
+    assert main(["merge", *map(str, shards), "--output", str(tmp_path / "merged"), "--quiet"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "merged", *(shard.name for shard in shards)}
+    assert (tmp_path / "merged/config.toml").read_text() == (whole / "config.toml").read_text()
+    with xarray.open_dataset(whole / "results.nc") as one, xarray.open_dataset(tmp_path / "merged/results.nc") as two:
+        xarray.testing.assert_identical(one, two)
+    assert main([*study, "--shard", "3/2"]) == 1
+    assert "shard must be a number and how many there are" in capsys.readouterr().err
 
 
 def test_an_option_that_a_study_varies_is_refused(capsys, tmp_path):
@@ -119,10 +144,63 @@ def test_a_study_is_chosen_by_name_and_reported_again(tmp_path, capsys):
     assert (output / "indices.png").exists() and "60 rows" in (output / "index.html").read_text()
 
 
-def test_an_unknown_study_is_told_which_there_are(capsys):
-    with pytest.raises(SystemExit):
-        main(["study", "stregnth"])
-    assert "strength" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [(["study", "stregnth"], "'strength'"), (["studdy"], "'study'"), (["reports"], "'report'")],
+)
+def test_what_is_unknown_is_told_the_nearest(arguments, nearest, capsys):
+    assert main(arguments) == 1
+    assert f"Did you mean {nearest}?" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_by_its_configuration_and_told_as_json(tmp_path, capsys):
+    first, again, other = (tmp_path / name for name in ("first", "again", "other"))
+    assert main([*QUICK, "--seed", "3", "--output", str(first)]) == 0
+    capsys.readouterr()
+    config = ["--config", str(first / "config.toml")]
+    assert main(["study", "epochs", *config, "--json", "--output", str(again)]) == 0
+    assert (again / "config.toml").read_text() == (first / "config.toml").read_text()
+    with xarray.open_dataset(first / "results.nc") as one, xarray.open_dataset(again / "results.nc") as two:
+        xarray.testing.assert_equal(one, two)
+    said = json.loads(capsys.readouterr().out)
+    assert said["study"] == "epochs" and said["folder"] == str(again) and "results.nc" in said["files"]
+    assert {"epoch", "classifier", "observed", "learning", "p"} <= said["numbers"][0].keys()
+    assert len(said["numbers"]) == 2 * 2 and {claim["outcome"] for claim in said["claims"]} <= OUTCOMES
+    # Report tells the same, from the file alone; an option beside the file counts.
+    assert main(["report", str(again), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["numbers"] == said["numbers"] and report["page"] == str(again / "index.html")
+    assert main([*QUICK, *config, "--seed", "4", "--output", str(other)]) == 0
+    assert "seed = 4" in (other / "config.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("command = 'study layers'", "is a configuration of `jaxmem study layers`, not of `jaxmem study epochs`"),
+        ("sede = 1", "Did you mean 'seed'"),
+        ("seeds = 'two'", "seeds cannot be 'two': it takes a whole number"),
+        ("[tests]\nclassifiers = ['knm']", "Did you mean 'knn'"),
+        ("seeds == 1", "is no TOML"),
+    ],
+)
+def test_a_configuration_that_cannot_be_run_is_refused(text, words, tmp_path, capsys):
+    (tmp_path / "config.toml").write_text(text)
+    assert main(["run", "--config", str(tmp_path / "config.toml")]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_other_versions_than_a_configuration_was_written_with_are_told(tmp_path, capsys):
+    (tmp_path / "config.toml").write_text("seed = -1\n[versions]\njax = '0.0.1'")
+    assert main(["run", "--config", str(tmp_path / "config.toml")]) == 1  # For the seed: nothing is run here.
+    assert "was written with jax 0.0.1 (here" in capsys.readouterr().err
+
+
+def test_results_of_a_newer_version_are_refused(tmp_path, capsys):
+    data = xarray.Dataset(attrs={"study": '"epochs"', "config": "{}", "versions": "{}", "format": "2"})
+    data.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
+    assert main(["report", str(tmp_path)]) == 1
+    assert "has format 2, but this jaxmem reads up to 1: upgrade" in capsys.readouterr().err
 
 
 @pytest.mark.nightly
@@ -157,6 +235,8 @@ def test_data_sets_are_listed(capsys, tmp_path):
     assert main(["datasets", "--data-dir", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert "ready: digits" in text and "fashion_mnist" in text
+    assert main(["datasets", "--data-dir", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ready"] == ["digits"]
     assert main(["prepare", "nothing", "--data-dir", str(tmp_path)]) == 1
     assert "cannot be prepared" in capsys.readouterr().err
 

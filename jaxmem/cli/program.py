@@ -1,0 +1,191 @@
+"""From what was typed to a command and its exit code: options, configuration files, mistakes, signals."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+
+from jaxmem.cli.commands import COMMANDS
+from jaxmem.cli.testing import Options
+from jaxmem.inputs import one_of
+from jaxmem.settings import read_toml, with_values
+from jaxmem.studies import STUDIES
+from jaxmem.studies.records import versions
+
+__all__ = ["main", "program"]
+
+_DESCRIPTION = """Learning told apart from memorization, by label permutation.
+
+Completion of commands and options by the shell: jaxmem --tyro-write-completion bash FILE (or zsh, fish, tcsh) writes a
+script to be sourced. Exit codes: 0 done, 1 a mistake in what was asked, 2 options that cannot be read, 130 interrupted,
+143 terminated."""
+
+# The commands that one configuration belongs to, by the words that its file begins with.
+_DEFAULTS: dict[str, Any] = {f"study {name}": each.config() for name, each in STUDIES.items()} | {"test": Options()}
+_SHORT = {"run": "study epochs", "dissect": "study dissect"}
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which clusters send a moment before they kill: an end like Ctrl-C."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 when done, 1 for a mistake in what was asked, 130 when interrupted, 143 when terminated.
+    """
+    try:
+        _parsed(sys.argv[1:] if arguments is None else list(arguments))()
+    except (ValueError, OSError) as error:
+        print(f"jaxmem: {_in_options(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as interrupt:
+        terminated = isinstance(interrupt, _Terminated)
+        how = "terminated" if terminated else "interrupted"
+        print(f"\njaxmem: {how}; the same command goes on where it was.", file=sys.stderr)
+        return _TERMINATED if terminated else _INTERRUPTED
+    return 0
+
+
+# By the custom of shells: 128 and the number of the signal.
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+
+def program() -> None:
+    """`main` as a program of its own, which takes SIGTERM as it takes Ctrl-C; a library must leave signals alone.
+
+    An interrupt may find XLA in the middle of a computation, in threads that nothing can stop, and an interpreter that
+    shuts down beneath them crashes now and then. All files are closed by then, so the process just ends.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+    code = main()
+    if code in (_INTERRUPTED, _TERMINATED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _terminate(*_: Any) -> None:
+    raise _Terminated
+
+
+def _parsed(arguments: list[str]) -> Callable[[], None]:
+    """The command that was asked for, with its options, to be called.
+
+    Raises:
+        ValueError: there is no such command or study, or options that do not go together.
+        SystemExit: options that cannot be read, or a wish for help; what there is to say has been said.
+    """
+    words = [*arguments, "", ""]
+    if words[0] and not words[0].startswith("-"):
+        one_of(words[0], COMMANDS, "the command")
+    if words[0] == "study" and words[1] and not words[1].startswith("-"):
+        one_of(words[1], STUDIES, "the study")
+    defaults = _DEFAULTS | _from_file(arguments)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.extras.subcommand_cli_from_dict(
+                {name: _deferred(command, name, defaults) for name, command in COMMANDS.items()},
+                prog="jaxmem",
+                description=_DESCRIPTION,
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
+            )
+    except SystemExit as ended:
+        if (mistake := _our_own(ended)) is not None:
+            raise mistake from None
+        sys.stderr.write(said.getvalue())
+        raise
+
+
+def _deferred(command: Callable[..., None], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
+    """A command that, called with its options, waits to be called again; `setting` begins as the defaults say."""
+
+    @functools.wraps(command)
+    def bound(**options: Any) -> Callable[[], None]:
+        return functools.partial(command, **options)
+
+    parameters = dict(inspect.signature(command).parameters)
+    if name == "study":
+        parameters["setting"] = parameters["setting"].replace(annotation=_any_study(defaults))
+    elif "setting" in parameters:
+        parameters["setting"] = parameters["setting"].replace(default=defaults[_SHORT.get(name, name)])
+    del bound.__wrapped__  # The signature below is the one that counts.
+    bound.__signature__ = inspect.Signature(list(parameters.values()))  # pyright: ignore[reportAttributeAccessIssue]
+    bound.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
+    return bound
+
+
+def _any_study(defaults: Mapping[str, Any]) -> Any:
+    """One subcommand a study; its options are those of its configuration."""
+    return Union[  # noqa: UP007
+        tuple(
+            Annotated[
+                each.config,
+                tyro.conf.subcommand(name, default=defaults[f"study {name}"], description=each.question),
+            ]
+            for name, each in STUDIES.items()
+        )
+    ]
+
+
+def _from_file(arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration in the file that --config names, by the command that it belongs to."""
+    path = None
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == "--config":
+            path = following
+        elif word.startswith("--config="):
+            path = word.removeprefix("--config=")
+    if path is None:
+        return {}
+    wanted = " ".join(arguments[:2] if arguments[0] == "study" else arguments[:1])
+    wanted = one_of(_SHORT.get(wanted, wanted), _DEFAULTS, "the command with --config")
+    values = read_toml(path)
+    command, made_with = values.pop("command", wanted), values.pop("versions", {})
+    if command != wanted:
+        raise ValueError(f"{path} is a configuration of `jaxmem {command}`, not of `jaxmem {wanted}`.")
+    here = versions()
+    others = [f"{name} {number} (here {here[name]})" for name, number in made_with.items() if here.get(name) != number]
+    if others:
+        print(f"jaxmem: {path} was written with {', '.join(others)}: numbers may differ.", file=sys.stderr)
+    return {wanted: with_values(_DEFAULTS[wanted], values, path)}
+
+
+def _our_own(error: BaseException | None) -> ValueError | None:
+    """What jaxmem's own checks said beneath an error of the parser's, which knows options only by inner names."""
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None and isinstance(error, ValueError):
+            name = trace.tb_frame.f_globals["__name__"]
+            if name.startswith("jaxmem.") and not name.startswith("jaxmem.cli.program"):
+                return error
+            trace = trace.tb_next
+        error = error.__context__
+    return None
+
+
+def _in_options(message: str) -> str:
+    """The message with options as they are typed, `--n-train`, where Python says `n_train`."""
+    fields = {name for setting in _DEFAULTS.values() for name in _fields(setting)}
+    names = "|".join(sorted(name for name in fields if "_" in name))
+    return re.sub(rf"(?<![\w./-])({names})\b", lambda found: "--" + found[0].replace("_", "-"), message)
+
+
+def _fields(config: Any) -> Iterator[str]:
+    for name, value in vars(config).items():
+        yield name
+        if dataclasses.is_dataclass(value):
+            yield from _fields(value)

@@ -1,0 +1,194 @@
+"""`jaxmem test`: features and labels of one's own, out of files, into one permutation test or memorization test."""
+
+import ast
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from jaxmem.classifiers import Classifier
+from jaxmem.data.tables import read_features, read_labels
+from jaxmem.engine import permutation_test
+from jaxmem.inference import ALTERNATIVES
+from jaxmem.inputs import one_of
+from jaxmem.memorization import memorization_test
+from jaxmem.metrics import METRICS
+from jaxmem.results import MemorizationTest, PermutationTest
+from jaxmem.studies.experiment import CLASSIFIERS
+from jaxmem.validation import Holdout, KFold, SharedStructure
+
+__all__ = ["Options", "as_values", "classifier_of", "conduct"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is tested, and how.
+
+    Args:
+        features: a file with a row of features per example: .npy, .npz, .csv, .tsv, .parquet, .h5 or .zarr; of a file
+            of several arrays one of them, as FILE:NAME. Of a table all columns, but for those named here.
+        labels: a file with a label per example, or the name of a column or array in the file of features.
+        copies: score perturbed copies of the rows, which have the labels of their sources: a file of their features.
+        source: the row, counted from 0, that each copy was made from: a file, or a name in that of the copies; none:
+            the same rows in the same order.
+        holdout: score independent rows with labels of their own: a file of their features.
+        holdout_labels: their labels, a file or a name in that of the holdout; none: the name that `labels` is.
+        folds: score by cross-validation in so many folds, if there are neither copies nor a holdout.
+        drop: columns of tables that are neither features nor labels.
+        classifier: a shallow classifier by name, "ridge", "lda", "centroid", "naive-bayes", "knn", "softmax" or "svm",
+            and settings if they are to be others, "ridge:alpha=10,standardize=True" say.
+        memorization: tell learning from memorization on the copies, with the holdout, if there is one, beside them.
+        metric: what is scored.
+        alternative: "greater", "less" or "two-sided".
+        scheme: "free", "within" or "whole": what may be exchanged with what.
+        blocks: the block of each row, for "within" and "whole": a file, or a name in that of the features.
+        n_permutations: shuffles; the smallest p-value is 1 / (1 + this).
+        seed: of the permutations.
+    """
+
+    features: tyro.conf.Positional[str] = tyro.MISSING
+    labels: tyro.conf.Positional[str] = tyro.MISSING
+    copies: str | None = None
+    source: str | None = None
+    holdout: str | None = None
+    holdout_labels: str | None = None
+    folds: int = 5
+    drop: tuple[str, ...] = ()
+    classifier: str = "ridge"
+    memorization: bool = False
+    metric: str = "accuracy"
+    alternative: str = "greater"
+    scheme: str = "free"
+    blocks: str | None = None
+    n_permutations: int = 999
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check what can be checked before a file is read."""
+        classifier_of(self.classifier)
+        one_of(self.metric, METRICS, "metric")
+        one_of(self.alternative, ALTERNATIVES, "alternative")
+        if self.copies is None and (self.memorization or self.source):
+            name = "memorization" if self.memorization else "source"
+            raise ValueError(f"{name} is about perturbed copies of the rows: give a file of them, copies.")
+        if self.holdout is None and self.holdout_labels is not None:
+            raise ValueError("holdout_labels are there, but no holdout: give a file of its features.")
+        if self.copies is not None and self.holdout is not None and not self.memorization:
+            raise ValueError("copies and holdout are both given: one test scores one of them; memorization takes both.")
+        if self.memorization and (self.metric, self.alternative, self.scheme) != ("accuracy", "greater", "free"):
+            raise ValueError("memorization is measured by accuracy under free permutations: leave out other choices.")
+
+
+def classifier_of(text: str) -> Classifier:
+    """A classifier by name, with settings or without: "ridge:alpha=10,standardize=True".
+
+    Raises:
+        ValueError: no such classifier, no such setting, or a value that it does not take.
+    """
+    name, _, settings = text.partition(":")
+    standard: Any = CLASSIFIERS[one_of(name, CLASSIFIERS, "classifier")]
+    fields = [field.name for field in dataclasses.fields(standard)]
+    try:
+        call = ast.parse(f"_({settings})", mode="eval").body
+        if not isinstance(call, ast.Call) or call.args or not all(word.arg for word in call.keywords):
+            raise ValueError
+        given = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        example = f"{name}:{fields[0]}={getattr(standard, fields[0])!r}" if fields else name
+        raise ValueError(f"the settings of classifier {text!r} cannot be read: write {example!r} say.") from error
+    for setting in given:
+        one_of(setting, fields, f"a setting of classifier {name!r}")
+    try:
+        return dataclasses.replace(standard, **given)
+    except TypeError as error:
+        raise ValueError(f"classifier {text!r} cannot be made: {error}.") from error
+
+
+def conduct(options: Options, checkpoint: Path, *, progress: bool) -> PermutationTest | MemorizationTest:
+    """Read the files and test what is in them.
+
+    Args:
+        options: what and how.
+        checkpoint: a file from which the same test goes on when it was killed.
+        progress: show a bar on a terminal.
+
+    Raises:
+        ValueError: files that cannot be read, or that do not belong together; whatever the test itself refuses.
+    """
+    # Labels first: a column that is misspelt is said with the nearest, not as a feature that is no number.
+    y = read_labels(options.labels, options.features)
+    X, columns = read_features(options.features, without=_named(options))
+    if len(X) != len(y):
+        raise ValueError(
+            f"{options.features} has {len(X)} rows, but {options.labels} has {len(y)} labels: give one label per row."
+        )
+    classifier, common = classifier_of(options.classifier), {"key": options.seed, "checkpoint": checkpoint}
+    common |= {"n_permutations": options.n_permutations, "progress": progress}
+    copies = None if options.copies is None else _copies(options, columns)
+    holdout = None if options.holdout is None else _holdout(options, columns)
+    if options.memorization:
+        assert copies is not None  # Options see to it.
+        return memorization_test(classifier, X, y, copies, test=holdout, **common)
+    return permutation_test(
+        classifier,
+        X,
+        y,
+        validation=copies or holdout or KFold(options.folds),
+        metric=options.metric,
+        alternative=options.alternative,
+        scheme=options.scheme,
+        blocks=None if options.blocks is None else read_labels(options.blocks, options.features, "blocks"),
+        **common,
+    )
+
+
+def _copies(options: Options, columns: tuple[str, ...] | None) -> SharedStructure:
+    assert options.copies is not None
+    rows = read_features(options.copies, without=_named(options), columns=columns)
+    source = None if options.source is None else read_labels(options.source, options.copies, "source")
+    return SharedStructure(rows.values, source)
+
+
+def _holdout(options: Options, columns: tuple[str, ...] | None) -> Holdout:
+    assert options.holdout is not None
+    rows = read_features(options.holdout, without=_named(options), columns=columns)
+    labels = options.holdout_labels or options.labels
+    return Holdout(rows.values, read_labels(labels, options.holdout, "holdout_labels"))
+
+
+def _named(options: Options) -> list[str]:
+    """The columns of tables that are something else than features."""
+    named = options.labels, options.blocks, options.source, options.holdout_labels, *options.drop
+    return [name for name in named if name is not None]
+
+
+def as_values(test: PermutationTest | MemorizationTest) -> dict[str, Any]:
+    """What a test found, as plain values."""
+    null = test.null_distribution
+    values: dict[str, Any] = {
+        "classifier": test.classifier,
+        "statistic": np.asarray(test.statistic).tolist(),
+        "null_mean": null.mean(axis=0).tolist(),
+        "null_std": null.std(axis=0).tolist(),
+        "n_permutations": len(null),
+        "exact": test.exact,
+    }
+    if isinstance(test, MemorizationTest):
+        return values | {
+            "chance": test.chance,
+            "test_statistic": test.test_statistic,
+            "learning": test.learning,
+            "memorization": test.memorization,
+            "learning_pvalue": test.learning_pvalue,
+            "memorization_pvalue": test.memorization_pvalue,
+            "verdict": str(test.verdict()),
+        }
+    return values | {
+        "metric": test.metric,
+        "alternative": test.alternative,
+        "pvalue": np.asarray(test.pvalue).tolist(),
+        "zscore": np.asarray(test.zscore).tolist(),
+    }

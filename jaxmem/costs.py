@@ -1,0 +1,331 @@
+"""What a test costs before it is run: operations, bytes, what devices send each other, memory, and seconds.
+
+A test of B permutations goes through four stages, for n rows to fit and m to score, r coordinates (as many as there are
+features d, or one less than rows where these are fewer) and C classes:
+
+    prepare   once: of ridge two Gram matrices, their factorisations, the coordinates of all rows
+    draw      B times: n labels moved to other rows
+    fit       B times: indicators of C - 1 classes, and their product with the coordinates, 2 n r (C - 1) operations
+    score     B times: the product of the rows to score with the class sums, 2 m r (C - 1), and the best of C scores
+
+and the time of a stage is the sum of its products, factorisations, cells and draws, each at the rate of the device. A
+cell is a pair of row and class that is written once and read once, be it an indicator or a score. Devices share the
+permutations out: each of them holds all features, and nothing is sent between them but these, once, and the scores.
+
+Rates of accelerators are those of their data sheets times `ATTAINED`, the share that large products reach (an
+assumption, and not measured): NVIDIA H100 Tensor Core GPU, data sheet (2023), SXM; Google Cloud, TPU v5e and TPU v5p,
+system architecture (2024). A TPU multiplies in bfloat16 and takes six passes for single precision. The rates of the
+device that is here are measured (`calibrate`).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.classifiers import NearestCentroid
+from jaxmem.fits import PreparedFit
+from jaxmem.inputs import as_number, one_of
+from jaxmem.metrics import METRICS
+from jaxmem.permutations import random_stream
+from jaxmem.scoring import PRECISIONS, batch_size_of
+from jaxmem.validation import Part
+
+__all__ = ["ATTAINED", "CLASSIFIERS", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
+
+ATTAINED = 0.6
+_FLOAT = 4  # Bytes of a feature.
+# Integer operations of the twelve rounds that move a label, and what is left of the bytes: a gather is not contiguous.
+_OPERATIONS_PER_DRAW, _BYTES_PER_DRAW = 150, 64
+
+
+@dataclass(frozen=True)
+class Device:
+    """How fast a device is.
+
+    Attributes:
+        name: what it is called.
+        products: operations a second in matrix products, by precision; a multiplication and an addition are two.
+        cells: pairs of row and class a second, each written and read once.
+        draws: labels a second that find their row.
+        factors: operations a second in factorisations, of which one of r columns takes 9 r³.
+        memory: bytes that one device holds.
+        link: bytes a second between two of them.
+        cached: whether batches are kept small for a cache, as on a CPU.
+    """
+
+    name: str
+    products: Mapping[str, float]
+    cells: float
+    draws: float
+    factors: float
+    memory: float
+    link: float
+    cached: bool = False
+
+
+def _accelerator(
+    name: str, products: Mapping[str, float], bandwidth: float, integers: float, memory: float, link: float
+) -> Device:
+    """A device by its data sheet: operations a second by precision, bytes a second, integer operations a second."""
+    attained = {precision: ATTAINED * peak for precision, peak in products.items()}
+    draws = ATTAINED * min(integers / _OPERATIONS_PER_DRAW, bandwidth / _BYTES_PER_DRAW)
+    # Factorisations of a few thousand columns are far from the rate of products: a twentieth, by rule of thumb.
+    factors = attained["float32"] / 20
+    return Device(name, attained, ATTAINED * bandwidth / (2 * _FLOAT), draws, factors, memory, link)
+
+
+DEVICES: Mapping[str, Device] = {
+    "h100": _accelerator(
+        "NVIDIA H100 SXM", {"float32": 67e12, "tf32": 495e12, "bfloat16": 989e12}, 3.35e12, 33.5e12, 80e9, 450e9
+    ),
+    "tpu-v5e": _accelerator(
+        "TPU v5e", {"float32": 197e12 / 6, "tf32": 197e12 / 3, "bfloat16": 197e12}, 819e9, 6e12, 16e9, 100e9
+    ),
+    "tpu-v5p": _accelerator(
+        "TPU v5p", {"float32": 459e12 / 6, "tf32": 459e12 / 3, "bfloat16": 459e12}, 2.765e12, 14e12, 95e9, 300e9
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage of a test costs in all.
+
+    Attributes:
+        name: "prepare", "draw", "fit" or "score".
+        products: operations in matrix products.
+        factors: operations in factorisations.
+        cells: pairs of row and class that are written and read.
+        draws: labels that are moved.
+        sent: bytes that devices send each other.
+        seconds: on the devices of the plan, which share the permutations out.
+    """
+
+    name: str
+    products: float
+    factors: float
+    cells: float
+    draws: float
+    sent: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a test costs.
+
+    Attributes:
+        stages: one after the other.
+        device: on which.
+        n_devices: on how many of them.
+        batch_size: permutations at once on each of them, as the engine chooses.
+        memory: bytes on each of them, at the most.
+        needs: how many devices would hold it if rows were shared out among them; 1: each holds all, as the engine asks.
+    """
+
+    stages: tuple[Stage, ...]
+    device: Device
+    n_devices: int
+    batch_size: int
+    memory: float
+    needs: int
+
+    @property
+    def seconds(self) -> float:
+        """Of all stages, without compiling (seconds to a minute, once)."""
+        return sum(stage.seconds for stage in self.stages)
+
+    def __str__(self) -> str:
+        """A line for every stage, and what there is to say about memory."""
+        lines = [f"{self.n_devices} x {self.device.name}, batches of {self.batch_size} on each"]
+        lines.append(
+            f"{'':8} {'products':>10} {'factors':>10} {'cells':>10} {'draws':>10} {'sent':>10} {'seconds':>10}"
+        )
+        for stage in self.stages:
+            numbers = (stage.products, stage.factors, stage.cells, stage.draws, stage.sent, stage.seconds)
+            lines.append(f"{stage.name:8} " + " ".join(f"{number:>10.3g}" for number in numbers))
+        lines.append(
+            f"{self.seconds:.3g} s in all, {self.memory / 1e9:.3g} GB on each of {self.device.memory / 1e9:.3g}"
+        )
+        if self.needs > 1:
+            lines.append(
+                f"It does not fit: rows would have to be shared out among {self.needs} devices, and the engine keeps "
+                "all features on each of them. Take fewer features, or devices with more memory."
+            )
+        return "\n".join(lines)
+
+
+class _Cost(NamedTuple):
+    """What is done once, or once a permutation; see `Stage`."""
+
+    products: float = 0.0
+    factors: float = 0.0
+    cells: float = 0.0
+    draws: float = 0.0
+
+
+def _ridge(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
+    # Two Gram matrices and the coordinates; the rows to score; whitening, inverse and basis. In r < d dimensions first
+    # an orthonormal basis of the rows.
+    products = 6 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
+    return _Cost(products, 18 * r**3), _sums(n, r, C), _scores(m, r, C)
+
+
+def _lda(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
+    prepare = _Cost(2 * n * r * r + 2 * (n + m) * d * r, 9 * r**3)
+    sums = _sums(n, r, C)
+    # And C - 1 equations between the classes.
+    fit = sums._replace(products=sums.products + 4 * r * (C - 1) ** 2, factors=2 * (C - 1) ** 3)
+    return prepare, fit, _scores(m, r, C)
+
+
+def _centroid(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
+    return _Cost(cells=(n + m) * d), _sums(n, d, C), _scores(m, d, C)
+
+
+def _knn(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
+    """Of one neighbour: all distances once; then a row takes its neighbour's label, and votes are counted by class."""
+    # A vote is compared and counted, and then the best is sought: half as much again as a score, as measured on a CPU.
+    return _Cost(2 * n * m * d, cells=n * m), _Cost(), _Cost(cells=1.5 * m * C, draws=m)
+
+
+def _sums(n: int, r: int, C: int) -> _Cost:
+    return _Cost(2 * n * r * (C - 1), cells=n * (C - 1))
+
+
+def _scores(m: int, r: int, C: int) -> _Cost:
+    return _Cost(2 * m * r * (C - 1), cells=m * C)
+
+
+CLASSIFIERS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost, _Cost]]] = {
+    "ridge": _ridge,
+    "lda": _lda,
+    "centroid": _centroid,
+    "knn": _knn,
+}
+
+
+def plan(
+    n: int,
+    d: int,
+    classes: int,
+    permutations: int,
+    *,
+    m: int | None = None,
+    classifier: str = "ridge",
+    device: str | Device = "here",
+    devices: int = 1,
+    precision: str = "float32",
+) -> Plan:
+    """What a permutation test costs: operations, bytes between devices, memory, and seconds, before it is run.
+
+    Args:
+        n: training rows.
+        d: features.
+        classes: C, number of classes, at least 2.
+        permutations: B.
+        m: rows to score; None: as many as training rows, copies of each.
+        classifier: "ridge", "lda", "centroid" or "knn" (one neighbour), each at its simplest.
+        device: one of `DEVICES`, "here" for the one that JAX computes on, which is measured first, or a `Device`.
+        devices: how many of them share the permutations out.
+        precision: as in `permutation_test`.
+
+    Raises:
+        ValueError: a number that is none, or an unknown name.
+    """
+    m = n if m is None else m
+    sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices}
+    for name, size in sizes.items():
+        as_number(size, name)
+    if classes < 2 or n < 2:
+        raise ValueError(f"a test takes two rows and two classes, but n is {n} and classes is {classes}.")
+    one_of(classifier, CLASSIFIERS, "classifier")
+    one_of(precision, PRECISIONS, "precision")
+    if not isinstance(device, Device):
+        device = calibrate() if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
+    r = min(d, n - 1) if classifier in ("ridge", "lda") else d
+    prepare, fit, score = CLASSIFIERS[classifier](n, m, d, r, classes)
+    labellings = permutations + 1
+    own = -(-labellings // devices)  # Of the device that has most.
+    held = _FLOAT * (m + n * (classifier == "knn") if classifier == "knn" else n * r + m * r)
+    fit_bytes = _FLOAT * ((classes - 1) * r * (classifier != "knn") + min(1_024, m) * classes)
+    batch_size = batch_size_of(n, fit_bytes, own, cached=device.cached)
+    # While features are prepared: themselves, centred, and what becomes of both sets of rows.
+    memory = 2 * _FLOAT * n * d + _FLOAT * m * d + held + batch_size * (8 * n + fit_bytes)
+
+    def stage(name: str, cost: _Cost, sent: int = 0) -> Stage:
+        # Preparing is in full precision, and done by every device; of all else each has its share.
+        times, share, rate = (1, 1, "float32") if name == "prepare" else (labellings, own, precision)
+        seconds = share * (
+            cost.products / device.products[rate]
+            + cost.factors / device.factors
+            + cost.cells / device.cells
+            + cost.draws / device.draws
+        )
+        products, factors, cells, draws = (float(times * one) for one in cost)
+        return Stage(name, products, factors, cells, draws, float(sent), seconds + sent / device.link)
+
+    stages = (
+        stage("prepare", prepare, (devices - 1) * held),
+        stage("draw", _Cost(draws=n)),
+        stage("fit", fit),
+        stage("score", score, 8 * labellings * (devices > 1)),
+    )
+    # A tenth is left for what the compiler needs besides.
+    return Plan(stages, device, devices, batch_size, float(memory), math.ceil(memory / (0.9 * device.memory)))
+
+
+def calibrate(rounds: int = 5) -> Device:
+    """Measure the device that JAX computes on with the programs that tests run, in a few seconds.
+
+    Two widths of features tell products from cells: what does not grow with the width is the cells'.
+
+    Args:
+        rounds: how often each time is taken; the median counts.
+    """
+    device, n, B, C, widths = jax.devices()[0], 4_000, 64, 10, (64, 256)
+    key, codes = jax.random.key(0), jnp.arange(n, dtype=jnp.uint8) % C
+    draw = jax.jit(jax.vmap(random_stream(key, codes).labels, (None, 0)))
+    labels = draw(codes, jnp.arange(B))
+    # A CPU has but one precision.
+    names = {"float32": PRECISIONS["float32"]} if device.platform == "cpu" else PRECISIONS
+    products, cells = {}, math.inf
+    for precision, name in names.items():
+        with jax.default_matmul_precision(name):
+            narrow, wide = (_seconds(_scored(key, width, C, labels), rounds) for width in widths)
+        operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
+        products[precision] = operations * (widths[1] - widths[0]) / max(wide - narrow, wide / 100)
+        if precision == "float32":
+            others = narrow - operations * widths[0] / products[precision]
+            cells = B * n * (2 * C - 1) / max(others, narrow / 100)
+    draws = B * n / _seconds(lambda: draw(codes, jnp.arange(B)), rounds)
+    square = jnp.eye(256) + 1 / 256
+    factors = 9 * 256**3 / _seconds(lambda: jnp.linalg.eigh(square), rounds)
+    memory = (device.memory_stats() or {}).get("bytes_limit", math.inf)
+    products = {precision: products.get(precision, products["float32"]) for precision in PRECISIONS}
+    return Device(device.device_kind, products, cells, draws, factors, memory, math.inf, device.platform == "cpu")
+
+
+def _scored(key: Any, d: int, n_classes: int, labels: Any) -> Callable[[], Any]:
+    """A batch of labellings, fitted and scored on features of some width."""
+    X = jax.random.normal(key, (labels.shape[1], d))
+    fit = PreparedFit(NearestCentroid(), METRICS["accuracy"], X, n_classes, {"rows": Part(None, X)})
+    return lambda: fit(labels, None, np.ones(len(labels), bool)).metric
+
+
+def _seconds(function: Callable[[], Any], rounds: int) -> float:
+    """Seconds of a call, once compiled."""
+    jax.block_until_ready(function())
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)

@@ -1,0 +1,129 @@
+"""`jaxmem test` on files: the library's numbers, a folder, and a word for every mistake."""
+
+import json
+
+import numpy as np
+import pandas
+import pytest
+from helpers import blobs
+
+import jaxmem as jm
+from jaxmem.cli import main
+from jaxmem.cli.testing import classifier_of
+
+X, y, copies = blobs(40, 3, 2, separation=3)
+OPTIONS = ["--n-permutations", "49", "--quiet"]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("X.npy", X)
+    np.save("y.npy", y)
+    np.savez("copies.npz", X=copies[::-1], source=np.arange(40)[::-1])
+    frame = pandas.DataFrame(X, columns=["a", "b", "c"]).assign(
+        kind=np.array(["no", "yes"])[y], site=np.arange(40) // 20
+    )
+    frame.to_csv("table.csv", index=False)
+    return tmp_path
+
+
+def result_of(*arguments):
+    assert main(["test", *arguments, *OPTIONS]) == 0
+    return jm.load("jaxmem-test/test.npz")
+
+
+def assert_same_test(found, expected):
+    np.testing.assert_allclose(found.null_distribution, expected.null_distribution, atol=1e-6)
+    assert found.statistic == pytest.approx(expected.statistic)
+
+
+def test_folds(here):
+    expected = jm.permutation_test(
+        jm.KNeighbors(3), X, y, validation=jm.KFold(4), metric="balanced_accuracy", n_permutations=49, key=5
+    )
+    options = ["--classifier", "knn:n_neighbors=3", "--folds", "4", "--metric", "balanced_accuracy", "--seed", "5"]
+    found = result_of("X.npy", "y.npy", *options)
+    assert_same_test(found, expected)
+    assert sorted(path.name for path in (here / "jaxmem-test").iterdir()) == ["config.toml", "null.png", "test.npz"]
+    assert not list(here.glob(".*"))
+
+
+def test_copies_of_rows_that_are_named(here):
+    design = jm.SharedStructure(copies)
+    expected = jm.permutation_test(jm.Ridge(), X, y, validation=design, n_permutations=49)
+    assert_same_test(result_of("X.npy", "y.npy", "--copies", "copies.npz", "--source", "source"), expected)
+
+
+def test_a_table_with_blocks_and_a_holdout(here):
+    expected = jm.permutation_test(
+        jm.Ridge(),
+        X,
+        y,
+        validation=jm.Holdout(X, y),
+        n_permutations=49,
+        scheme="within",
+        blocks=np.arange(40) // 20,
+    )
+    found = result_of("table.csv", "kind", "--holdout", "table.csv", "--scheme", "within", "--blocks", "site")
+    assert_same_test(found, expected)
+    assert found.classes.tolist() == ["no", "yes"]
+
+
+def test_memorization_repeated_by_its_configuration_and_told_as_json(here, capsys):
+    found = result_of("X.npy", "y.npy", "--copies", "copies.npz", "--source", "source", "--memorization")
+    expected = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(copies), n_permutations=49)
+    assert found.memorization == pytest.approx(expected.memorization)
+    assert main(["test", "--config", "jaxmem-test/config.toml", "--output", "again", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["memorization"] == found.memorization and said["learning_pvalue"] == found.learning_pvalue
+    assert (here / "again/config.toml").read_text() == (here / "jaxmem-test/config.toml").read_text()
+
+
+def test_the_p_value_is_printed(here, capsys):
+    assert main(["test", "X.npy", "y.npy", "--n-permutations", "49"]) == 0
+    text = capsys.readouterr().out
+    assert "p = 0.02 (greater)" in text and "null.png" in text
+    assert main(["test", "X.npy", "y.npy"]) == 1
+    assert "--force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["X.npy", "nothing.npy"], "there is no file nothing.npy"),
+        (["table.csv", "knid"], "Did you mean 'kind'"),
+        (["table.csv", "site"], "not numbers: 'kind'"),
+        (["X.npy", "copies.npz"], "holds 'X', 'source': say which is meant as labels"),
+        (["X.npy", "short.npy"], "X.npy has 40 rows, but short.npy has 39 labels"),
+        (["X.npy", "y.npy", "--classifier", "rigde"], "Did you mean 'ridge'"),
+        (["X.npy", "y.npy", "--classifier", "ridge:alhpa=1"], "Did you mean 'alpha'"),
+        (["X.npy", "y.npy", "--classifier", "ridge:alpha"], "cannot be read: write 'ridge:alpha=1.0'"),
+        (["X.npy", "y.npy", "--classifier", "ridge:alpha=-1.0"], "alpha must be a finite number > 0"),
+        (["X.npy", "y.npy", "--metric", "accuarcy"], "Did you mean 'accuracy'"),
+        (["X.npy", "y.npy", "--copies", "X.npy", "--holdout", "X.npy"], "copies and holdout are both given"),
+        (["X.npy", "y.npy", "--holdout-labels", "y.npy"], "--holdout-labels are there, but no holdout"),
+        (["X.npy", "y.npy", "--memorization"], "memorization is about perturbed copies"),
+        (["X.npy", "y.npy", "--scheme", "within"], "blocks"),
+        (["X.npy", "y.npy", "--folds", "41"], "there are only 40 rows"),
+        (["X.npy", "y.npy", "--n-permutations", "0"], "--n-permutations must be an integer >= 1"),
+        (["bad.npy", "y.npy"], "NaN"),
+        (["X.npy"], "file with a label per example"),
+    ],
+)
+def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, here, capsys):
+    np.save("short.npy", y[:-1])
+    np.save("bad.npy", np.full_like(X, np.nan))
+    before = set(here.iterdir())
+    try:
+        code = main(["test", *arguments])
+    except SystemExit as ended:  # How tyro ends on arguments that it cannot read.
+        code = ended.code
+    error = capsys.readouterr().err
+    assert code in (1, 2) and words in error and "Traceback" not in error and "dummy" not in error
+    assert set(here.iterdir()) == before
+
+
+def test_classifiers_by_name_with_settings():
+    assert classifier_of("ridge:alpha=(0.1, 1.0),standardize=True") == jm.Ridge((0.1, 1.0), True)
+    assert classifier_of("knn10") == jm.KNeighbors(10) and classifier_of("svm") == jm.LinearSVM()
