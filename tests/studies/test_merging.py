@@ -9,18 +9,6 @@ import xarray
 
 from jaxmem.studies import STUDIES, Data, Network, Tests, Training, conduct, regularization, run
 from jaxmem.studies.merging import merge, run_shard
-    STUDIES,
-    Data,
-    Network,
-    Shard,
-    Tests,
-    Training,
-    conduct,
-    merge,
-    regularization,
-    run,
-    run_shard,
-)
 from jaxmem.studies.shards import Shard, complete
 from jaxmem.studies.store import Store, Work
 
