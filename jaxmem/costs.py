@@ -58,6 +58,14 @@ class Device:
         memory: bytes that one device holds.
         link: bytes a second between two of them.
         cached: whether batches are kept small for a cache, as on a CPU.
+
+    Examples:
+        >>> from jaxmem.costs import DEVICES, Device, plan
+        >>> DEVICES["h100"].memory
+        80000000000.0
+        >>> mine = Device("mine", {"float32": 1e12}, cells=1e10, draws=1e9, factors=1e10, memory=8e9, link=1e10)
+        >>> plan(4_000, 256, 10, 999, device=mine).n_devices
+        1
     """
 
     name: str
@@ -106,6 +114,11 @@ class Stage:
         draws: labels that are moved.
         sent: bytes that devices send each other.
         seconds: on the devices of the plan, which share the permutations out.
+
+    Examples:
+        >>> from jaxmem.costs import plan
+        >>> [stage.name for stage in plan(4_000, 256, 10, 999, device="h100").stages]
+        ['prepare', 'draw', 'fit', 'score']
     """
 
     name: str
@@ -128,6 +141,14 @@ class Plan:
         batch_size: permutations at once on each of them, as the engine chooses.
         memory: bytes on each of them, at the most.
         needs: how many devices would hold it if rows were shared out among them; 1: each holds all, as the engine asks.
+
+    Examples:
+        >>> from jaxmem.costs import plan
+        >>> costs = plan(60_000, 512, 10, 9_999, device="h100", devices=8)
+        >>> costs.needs  # Every device holds all features.
+        1
+        >>> costs.memory < costs.device.memory
+        True
     """
 
     stages: tuple[Stage, ...]
@@ -239,6 +260,13 @@ def plan(
 
     Raises:
         ValueError: a number that is none, or an unknown name.
+
+    Examples:
+        >>> from jaxmem.costs import plan
+        >>> print(plan(1_281_167, 2_048, 1_000, 10_000, device="h100", precision="tf32"))
+        1 x NVIDIA H100 SXM, ...
+        ...
+        457 s in all, 52.5 GB on each of 80
     """
     m = n if m is None else m
     sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices}
@@ -289,6 +317,12 @@ def calibrate(rounds: int = 5) -> Device:
 
     Args:
         rounds: how often each time is taken; the median counts.
+
+    Examples:
+        >>> from jaxmem.costs import calibrate, plan
+        >>> here = calibrate(rounds=1)
+        >>> plan(4_000, 256, 10, 999, device=here).seconds < 600
+        True
     """
     device, n, B, C, widths = jax.devices()[0], 4_000, 64, 10, (64, 256)
     key, codes = jax.random.key(0), jnp.arange(n, dtype=jnp.uint8) % C

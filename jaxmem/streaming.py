@@ -34,6 +34,16 @@ class RowBlocks:
 
     Raises:
         ValueError: neither of the two, a function without a shape, or no real numbers.
+
+    Examples:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(y[:, None], size=(40, 3)).astype("float32")
+        >>> blocks = jm.RowBlocks(lambda: iter(np.split(X, 4)), shape=X.shape)  # Files, say, read one after the other.
+        >>> test = jm.permutation_test(jm.Ridge(), blocks, y, validation=jm.Holdout(X, y), n_permutations=99)
+        >>> float(test.pvalue)
+        0.02
     """
 
     source: Any

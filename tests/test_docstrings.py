@@ -11,6 +11,7 @@ import pytest
 ROOMS = [
     "jaxmem",
     "jaxmem.classifiers",
+    "jaxmem.costs",
     "jaxmem.data",
     "jaxmem.inference",
     "jaxmem.metrics",

@@ -41,7 +41,7 @@ def run_on_dask(
     Raises:
         ValueError: as `run`; no `distributed` here, no such scheduler, no workers, or workers of several versions.
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     try:
         from distributed import Client, as_completed

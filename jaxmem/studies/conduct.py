@@ -120,7 +120,7 @@ def _pieces(
 
 
 def _trained(experiment: Experiment, rows: Callable[[int], Rows], checkpoint: Path | None, progress: bool) -> Any:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     seeds = range(experiment.seeds)
     with tqdm(total=experiment.training.epochs, desc="training", leave=False, disable=not progress or None) as bar:

@@ -161,7 +161,7 @@ def _compared_rows(config: Config, rows: Rows) -> dict[str, tuple[np.ndarray, np
 
 def _train(config: Config, rows: Rows, store: Store, progress: bool) -> dict[str, Any]:
     """The ensembles of all groups, with the labels that they were trained on."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     labels, ensembles = _labellings(config, rows.y), {}
     total = config.training.epochs * len(labels)

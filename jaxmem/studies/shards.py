@@ -64,7 +64,7 @@ def complete(
         shard: whose pieces are computed.
         progress: show a bar on a terminal.
     """
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     missing = {Store.name(key) for key in shard.keys(works()) if key not in store}
     with tqdm(total=len(missing), desc="pieces", disable=not progress or None) as bar:

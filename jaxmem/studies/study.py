@@ -113,13 +113,18 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
             (with the epoch); a folder with pieces of another study, another configuration or other versions.
 
     Example:
+        >>> import numpy as np
         >>> import xarray
         >>> from jaxmem.studies import Claim, Setting, Study, run
-        >>> def measure(config, store, progress):
-        ...     return xarray.Dataset({"accuracy": ("seed", [0.9] * config.seeds)})
+        >>> from jaxmem.studies.store import Work
+        >>> from jaxmem.studies.study import Measure
+        >>> def pieces(config, store, progress):
+        ...     yield Work("trained", lambda: {"accuracy": np.full(config.seeds, 0.9)})
+        >>> def label(config, store):
+        ...     return xarray.Dataset({"accuracy": ("seed", store["trained"]["accuracy"])})
         >>> def claims(data):
         ...     return [Claim("networks learn", holds=bool((data.accuracy > 0.5).all()), seen="0.9")]
-        >>> study = Study("mine", "Do networks learn?", Setting, measure, axis="model", claims=claims)
+        >>> study = Study("mine", "Do networks learn?", Setting, Measure(pieces, label), axis="model", claims=claims)
         >>> run(study, Setting(seeds=3), progress=False).claims[0].outcome
         'holds'
     """
