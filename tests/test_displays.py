@@ -8,6 +8,7 @@ import pytest
 from helpers import blobs
 
 import jaxmem as jm
+from jaxmem.costs import plan
 from jaxmem.plots import (
     LearningDynamicsDisplay,
     MemorizationCurveDisplay,
@@ -15,6 +16,7 @@ from jaxmem.plots import (
     MemorizationTestDisplay,
     MemorizedExamplesDisplay,
     PermutationTestDisplay,
+    PlanDisplay,
     PValueConvergenceDisplay,
     SimilarityDisplay,
 )
@@ -218,3 +220,17 @@ def test_a_pvalue_without_an_end_is_not_followed(permuted, unchecked):
     two = replace(permuted, statistic=np.ones(2), null_distribution=np.ones((B, 2)))
     with pytest.raises(ValueError, match="several scores"):
         PermutationTestDisplay.from_result(two)
+
+
+def test_plans_are_bars_of_their_stages():
+    plans = {
+        "one": plan(60_000, 512, 10, 9_999, device="h100"),
+        "too large": plan(1_281_167, 2_048, 1_000, 99, device="tpu-v5e"),
+    }
+    display = PlanDisplay.from_plans(plans)
+    widths = np.array([[bar.get_width() for bar in stage] for stage in display.ax_.containers]).T
+    np.testing.assert_allclose(widths, [[stage.seconds for stage in each.stages] for each in plans.values()])
+    assert [text.get_text() for text in display.ax_.get_yticklabels()] == ["one", "too large\n(does not fit)"]
+    assert labels(display.ax_) == {"prepare", "draw", "fit", "score"}
+    with pytest.raises(ValueError, match=r"by name, but is \{\}"):
+        PlanDisplay.from_plans({})

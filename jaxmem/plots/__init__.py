@@ -5,6 +5,7 @@ or a line style beside each; all else is left to Matplotlib's styles, `plt.style
 """
 
 from jaxmem.plots.bridge import bridge_figure
+from jaxmem.plots.costs import PlanDisplay
 from jaxmem.plots.dynamics import LearningDynamicsDisplay
 from jaxmem.plots.examples import MemorizedExamplesDisplay
 from jaxmem.plots.indices import MemorizationCurveDisplay, MemorizationMapDisplay
@@ -37,6 +38,7 @@ __all__ = [
     "MemorizedExamplesDisplay",
     "PValueConvergenceDisplay",
     "PermutationTestDisplay",
+    "PlanDisplay",
     "SimilarityDisplay",
     "bridge_figure",
     "conflicts_figure",
