@@ -28,6 +28,13 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_programs():
+    """Let go of the programs of a file: tens of thousands in one process take gigabytes, and end in a crash."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(autouse=True)
 def _fresh_trace_counter():
     """Let each test count its own compilations."""
