@@ -55,7 +55,7 @@ class Device:
         cells: pairs of row and class a second, each written and read once.
         draws: labels a second that find their row.
         factors: operations a second in factorisations, of which one of r columns takes 9 r³.
-        memory: bytes that one device holds.
+        memory: bytes that one device holds; infinite where it does not say.
         link: bytes a second between two of them.
         cached: whether batches are kept small for a cache, as on a CPU.
 
@@ -172,9 +172,8 @@ class Plan:
         for stage in self.stages:
             numbers = (stage.products, stage.factors, stage.cells, stage.draws, stage.sent, stage.seconds)
             lines.append(f"{stage.name:8} " + " ".join(f"{number:>10.3g}" for number in numbers))
-        lines.append(
-            f"{self.seconds:.3g} s in all, {self.memory / 1e9:.3g} GB on each of {self.device.memory / 1e9:.3g}"
-        )
+        known = f" of {self.device.memory / 1e9:.3g}" if math.isfinite(self.device.memory) else ""
+        lines.append(f"{self.seconds:.3g} s in all, {self.memory / 1e9:.3g} GB on each{known}")
         if self.needs > 1:
             lines.append(
                 f"It does not fit: rows would have to be shared out among {self.needs} devices, and the engine keeps "
@@ -307,7 +306,8 @@ def plan(
         stage("score", score, 8 * labellings * (devices > 1)),
     )
     # A tenth is left for what the compiler needs besides.
-    return Plan(stages, device, devices, batch_size, float(memory), math.ceil(memory / (0.9 * device.memory)))
+    needs = max(1, math.ceil(memory / (0.9 * device.memory)))
+    return Plan(stages, device, devices, batch_size, float(memory), needs)
 
 
 def calibrate(rounds: int = 5) -> Device:

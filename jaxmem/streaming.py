@@ -33,7 +33,7 @@ class RowBlocks:
             becomes float32.
 
     Raises:
-        ValueError: neither of the two, a function without a shape, or no real numbers.
+        ValueError: neither of the two, a function without a shape, an array with another, or no real numbers.
 
     Examples:
         >>> import numpy as np
@@ -52,8 +52,10 @@ class RowBlocks:
 
     def __post_init__(self) -> None:
         """Take shape and type of an array from it."""
-        if hasattr(self.source, "shape") and not self.shape:
-            object.__setattr__(self, "shape", tuple(self.source.shape))
+        own = tuple(getattr(self.source, "shape", ()))
+        if own and self.shape and tuple(self.shape) != own:
+            raise ValueError(f"RowBlocks said to have shape {self.shape} got an array of shape {own}: leave shape out.")
+        object.__setattr__(self, "shape", own or tuple(self.shape))
         if not self.shape or not (hasattr(self.source, "shape") or callable(self.source)):
             raise ValueError(
                 "RowBlocks takes an array with a shape and rows to slice, or a function that returns an iterator of "
@@ -112,6 +114,7 @@ class RowBlocks:
                     f"RowBlocks said to have shape {self.shape} got a block of shape {piece.shape} after "
                     f"{start + filled} rows."
                 )
+            float_type(piece.dtype, "RowBlocks")
             while len(piece):
                 taken = piece[: len(block) - filled]
                 _fill(block[filled : filled + len(taken)], taken)

@@ -126,7 +126,7 @@ def influence_scores(included: Any, correct: Any) -> SubsetScores:
         array([[1.],
                [0.]])
     """
-    included, correct = _tables(included, correct)
+    included, correct = _centred(included, correct)
     halves = []
     for there in (included.astype(float), 1.0 - included):
         count = there.sum(axis=0)[:, None]
@@ -156,7 +156,7 @@ def mean_square_influence(included: Any, correct: Any) -> Float[np.ndarray, " n"
         >>> jm.mean_square_influence(included, included[:, :1]).round(2)  # Another row, known where the first was seen.
         array([ 1.  , -0.17])
     """
-    included, correct = _tables(included, correct)
+    included, correct = _centred(included, correct)
     gram, squares = correct @ correct.T, (correct**2).sum(axis=1)
     difference, noise = np.zeros(included.T.shape), np.zeros(included.shape[1])
     for sign, there in ((1, included), (-1, ~included)):
@@ -215,6 +215,12 @@ def _tables(
         raise ValueError("correct holds NaN or infinite values; expected whether each network is right about each row.")
     check_subsets(included)
     return included, correct
+
+
+def _centred(included: Any, correct: Any) -> tuple[Bool[np.ndarray, "members n"], Float[np.ndarray, "members m"]]:
+    """Both tables, less what all networks have in common: no difference between networks changes, or loses digits."""
+    included, correct = _tables(included, correct)
+    return included, correct - correct.mean(axis=0, keepdims=True)
 
 
 def _halves(included, correct) -> list[tuple[np.ndarray, np.ndarray]]:

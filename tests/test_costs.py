@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,8 @@ def test_what_does_not_fit_is_said():
     fits = plan(1_281_167, 2_048, 1_000, 10_000, device="h100")
     assert fits.needs == 1 and "fit:" not in str(fits)
     assert plan(1_281_167, 2_048, 1_000, 10_000, device="h100", precision="tf32").seconds < fits.seconds / 4
+    unknown = plan(4_000, 64, 10, 999, device=replace(DEVICES["h100"], memory=float("inf")))
+    assert unknown.needs == 1 and str(unknown).endswith("GB on each")
 
 
 def test_this_device_is_measured():

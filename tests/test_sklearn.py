@@ -90,6 +90,14 @@ def test_groups_exchange_within_and_are_folded():
     assert not np.array_equal(found[1], across[1])
 
 
+def test_rows_without_a_group_are_not_exchanged():
+    """NaN equals nothing, itself included, and so scikit-learn leaves these rows where they are."""
+    X, y, _ = blobs(60, 3, 2)
+    groups = np.where(np.arange(60) < 15, np.nan, np.arange(60) % 3)
+    folds = list(KFold(3).split(X))
+    assert_same_test(*both(RidgeClassifier(), X, y, groups=groups, cv=folds))
+
+
 def test_a_random_state_is_used_up_as_scikit_learn_does_it():
     X, y, _ = blobs(60, 4, 3)
     mine, theirs = np.random.RandomState(4), np.random.RandomState(4)

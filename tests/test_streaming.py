@@ -356,6 +356,7 @@ def test_bad_numbers_are_found_in_whatever_block_they_are(on_disk):
     [
         ((lambda: iter([X]),), "together with shape"),
         (([1, 2], (2, 1)), "but got a list"),
+        ((X, (120, 4)), r"said to have shape \(120, 4\) got an array of shape \(60, 4\): leave shape out"),
     ],
 )
 def test_what_are_no_blocks_is_refused(arguments, message):
@@ -369,6 +370,8 @@ def test_what_are_no_blocks_is_refused(arguments, message):
         ([X[:59]], "ended after 59 rows"),
         ([X, X[:1]], r"got a block of shape \(1, 4\) after 60 rows"),
         ([X[:, :3]], r"got a block of shape \(60, 3\) after 0 rows"),
+        ([X.astype(str)], "must hold real numbers, but its dtype is <U32"),
+        ([X + 1j], "must hold real numbers, but its dtype is complex64"),
     ],
 )
 def test_blocks_that_are_not_what_was_said_are_refused(blocks, message):

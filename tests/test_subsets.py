@@ -36,6 +36,10 @@ def test_scores_equal_plain_numpy():
         np.testing.assert_allclose(found.standard_error[i], np.sqrt(squared))
     sizes = (found.value**2 - found.standard_error**2).mean(axis=1)
     np.testing.assert_allclose(jm.mean_square_influence(included, tested), sizes, atol=1e-12)
+    # What all networks have in common counts for nothing, however large it is.
+    shifted = jm.influence_scores(included, tested + 1e6)
+    np.testing.assert_allclose(shifted, found, atol=1e-9)
+    np.testing.assert_allclose(jm.mean_square_influence(included, tested + 1e6), sizes, atol=1e-9)
 
 
 def test_mean_square_influence_is_unbiased():

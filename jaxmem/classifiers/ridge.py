@@ -34,6 +34,9 @@ from jaxmem.classifiers.moments import Moments, Shift, shifted
 
 __all__ = ["Ridge"]
 
+# The share of the penalty up to which rounding may go in a Gram matrix that rows are taken out of.
+_ROUNDED_OFF = 1e-6
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ class Ridge:
     def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
         """The Gram matrix of all rows, from which a fold's is taken off: in double precision, for one penalty.
 
-        In single precision, the difference could have lost what the fold alone had.
+        In single precision, the difference could have lost what the fold alone had; so it could in double precision
+        where a few rows are so far from the others that what these have is rounded off beside them, and the penalty.
         """
         n, d = X.shape
         wide = X.dtype == jnp.float64
@@ -151,7 +155,13 @@ class Ridge:
         Z = centre(X)[1]
         if n <= d:
             Z = _within(Z)[1]
-        return _Whole(Z, exactly(Z.T, Z), n_classes)
+        gram = exactly(Z.T, Z)
+        squares = jnp.diag(gram)
+        if self.standardize:
+            squares = n * squares / _least_left(Z, n - largest)
+        if jnp.finfo(gram.dtype).eps * squares.sum() > _ROUNDED_OFF * self.alpha:
+            return None
+        return _Whole(Z, gram, n_classes)
 
     def fold(
         self, whole: _Whole, inside: Int[Array, " m"], outside: Int[Array, " k"]
@@ -219,6 +229,16 @@ def _factorised(
     inverses = [_inverse(gram + a * penalty, at_least=a * jnp.diag(penalty)) for a in alpha.reshape(-1)]
     basis = exactly(whitening, jnp.stack(inverses).reshape(*alpha.shape, *gram.shape))
     return whitening, coordinates, jnp.moveaxis(basis, -2, 0)
+
+
+def _least_left(Z: Float[Array, "n r"], k: int) -> Float[Array, " r"]:
+    """The least sum of squares about their mean that any `k` rows have in a feature, of those that differ at all."""
+    # The `k` values that are closest together are neighbours in their order.
+    Z = jnp.sort(Z, axis=0)
+    sums, squares = (jnp.pad(jnp.cumsum(part, axis=0), ((1, 0), (0, 0))) for part in (Z, Z**2))
+    left = squares[k:] - squares[:-k] - (sums[k:] - sums[:-k]) ** 2 / k
+    left = jnp.where(Z[k - 1 :] > Z[: len(Z) - k + 1], left, jnp.inf).min(axis=0)
+    return jnp.maximum(left, jnp.finfo(Z.dtype).tiny)
 
 
 def _within(Z: Float[Array, "n d"]) -> tuple[Float[Array, "d r"], Float[Array, "n r"]]:

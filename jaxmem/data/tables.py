@@ -194,6 +194,11 @@ def _csv(path: Path) -> _File:
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     first = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
     numbers = all(_is_number(value) for value in first)  # A table without a head: columns are called 0, 1, ...
+    if not numbers and first.isna().any():
+        raise ValueError(
+            f"column {int(first.isna().argmax())}, counted from 0, has no name. An index, say, is no feature: name it "
+            "and leave it out, or write the table without, DataFrame.to_csv(..., index=False)"
+        )
     return _table(pandas.read_csv(path, sep=separator, header=None if numbers else 0), path)
 
 

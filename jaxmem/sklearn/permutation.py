@@ -185,7 +185,7 @@ def _labellings(codes: Any, groups: Any, n_permutations: int, drawn: Any) -> Int
     n = len(codes)
     members = [np.arange(n)] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
     table = np.empty((n_permutations + 1, n), np.uint8 if codes.max() < 256 else np.int32)
-    table[0] = codes
+    table[:] = codes  # Rows whose group is NaN, which equals nothing, stay where they are.
     for row in table[1:]:
         for rows in members:
             row[rows] = codes[drawn.permutation(rows)]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import blobs
+from sklearn.linear_model import RidgeClassifier
 
 import jaxmem as jm
 from jaxmem.classifiers.base import Classifier
@@ -66,6 +67,29 @@ def test_where_it_would_lose_digits_or_cannot_be_features_are_prepared_anew():
         assert jm.Ridge(standardize=True).foldable(jnp.asarray(X), 2, 5) is None
         assert jm.Ridge().foldable(jnp.asarray(X), 2, 5) is not None
     assert jm.KNeighbors().foldable(jnp.zeros((30_000, 1), jnp.float32), 2, 6_000) is None
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("far", [1e4, 1e9])
+def test_a_row_so_far_away_that_the_others_are_rounded_off_beside_it_is_not_taken_out(far, standardize, float64):
+    X, y, _ = blobs(40, 4, 2)
+    near = jm.Ridge(standardize=standardize).foldable(jnp.asarray(X), 2, 10)
+    X[3, 0] = far
+    whole = jm.Ridge(standardize=standardize).foldable(jnp.asarray(X), 2, 10)
+    assert near is not None and (whole is None) == (far > 1e6)
+    test = jm.permutation_test(
+        jm.Ridge(standardize=standardize), X, y, validation=jm.KFold(4, stratified=True), n_permutations=19
+    )
+    accuracies = []
+    for labels in map(np.asarray, map(test.labels, range(1, 20))):
+        fold = np.asarray(jm.KFold(4, stratified=True).folds(jnp.asarray(labels), 2))
+        right = []
+        for k in range(4):
+            scale = X[fold != k].std(axis=0) if standardize else 1
+            model = RidgeClassifier(solver="svd").fit(X[fold != k] / scale, labels[fold != k])
+            right.append(model.score(X[fold == k] / scale, labels[fold == k]))
+        accuracies.append(np.mean(right))
+    np.testing.assert_allclose(test.null_distribution, accuracies)
 
 
 def test_folds_that_leave_too_few_neighbours_are_refused():

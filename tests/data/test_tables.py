@@ -100,11 +100,13 @@ def test_labels_that_are_missing_are_said(here, content, words):
         ("bad.h5", "cannot be read as .h5"),
         ("bad.csv", "cannot be read as .csv"),
         ("objects.npy", "cannot be read as .npy"),
+        ("index.csv", "column 0, counted from 0, has no name"),
     ],
 )
 def test_files_without_features_are_refused(here, where, words):
     for name in ("bad.npy", "bad.npz", "bad.h5", "bad.csv"):
         (here / name).write_bytes(b"\xff\xfe\x00" if name != "bad.csv" else b"")
+    TABLE.to_csv("index.csv")  # Of rows that are sorted by class, the index tells the class.
     np.save("objects.npy", np.array([{}, 1], object), allow_pickle=True)
     with pytest.raises(ValueError, match=words):
         read_features(where)
