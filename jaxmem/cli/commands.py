@@ -22,7 +22,7 @@ from jaxmem.studies.cluster import run_on_dask
 from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import as_config, versions
 from jaxmem.studies.shards import Shard
-from jaxmem.studies.study import forget, run
+from jaxmem.studies.study import ABOUT, forget, run
 from jaxmem.studies.summary import numbers
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run_study(
     if shard is None:
         _conduct(setting, output, force, quiet, json, dask)
     elif dask is None:
-        _conduct_shard(setting, Shard.parse(shard), output, quiet, json)
+        _conduct_shard(setting, Shard.parse(shard), output, force, quiet, json)
     else:
         raise ValueError("shard and dask are both given: the workers share the study out by themselves.")
 
@@ -282,11 +282,14 @@ def _conduct(setting: Setting, output: Path, force: bool, quiet: bool, json: boo
     forget(unfinished)
 
 
-def _conduct_shard(setting: Setting, shard: Shard, output: Path, quiet: bool, json: bool) -> None:
+def _conduct_shard(setting: Setting, shard: Shard, output: Path, force: bool, quiet: bool, json: bool) -> None:
     """Leave the shard's pieces in a folder, which has its name once they are all there."""
-    folder = check_folder(output.with_name(f"{output.name}-{shard.number}-of-{shard.of}"))
+    folder = check_folder(output.with_name(f"{output.name}-{shard.number}-of-{shard.of}"), force=force)
+    if folder.exists() and not (folder / ABOUT).is_file():
+        raise ValueError(f"{folder} is no shard of a study, and is not replaced by one: name another --output.")
     unfinished = _unfinished(folder)
     run_shard(STUDIES[_name(setting)], setting, shard, unfinished, progress=not quiet)
+    forget(folder)
     unfinished.rename(folder)
     if json:
         _print_json({"study": _name(setting), "shard": str(shard), "folder": str(folder)})

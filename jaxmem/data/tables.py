@@ -100,7 +100,7 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     if values.dtype.kind == "f":
         if np.isnan(values).any():
             raise ValueError(f"{what}: missing in {np.isnan(values).sum()} of {len(values)} rows of {path}: drop them.")
-        if not (values == np.round(values)).all():
+        if not (np.isfinite(values) & (values == np.round(values))).all():
             raise ValueError(f"{what}: {path} has numbers that are not whole, which are no classes: group them.")
         values = values.astype(np.int64)
     return values

@@ -96,6 +96,12 @@ def test_shards_are_merged_to_the_whole_study(tmp_path, capsys):
     assert (tmp_path / "merged/config.toml").read_text() == (whole / "config.toml").read_text()
     with xarray.open_dataset(whole / "results.nc") as one, xarray.open_dataset(tmp_path / "merged/results.nc") as two:
         xarray.testing.assert_identical(one, two)
+    again = [*study, "--shard", "2/2", "--output", str(tmp_path / "part"), "--quiet"]
+    assert main(again) == 1
+    assert main([*again, "--force"]) == 0
+    (shards[1] / "about.json").unlink()
+    assert main([*again, "--force"]) == 1
+    assert "is no shard of a study" in capsys.readouterr().err
     assert main([*study, "--shard", "3/2"]) == 1
     assert "shard must be a number and how many there are" in capsys.readouterr().err
 

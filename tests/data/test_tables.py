@@ -75,6 +75,9 @@ def test_whole_numbers_are_classes_and_others_are_not(here):
     np.save("half.npy", [1.5, 0.0, 1.0])
     with pytest.raises(ValueError, match="numbers that are not whole"):
         read_labels("half.npy", "X.npy")
+    np.save("infinite.npy", [1.0, np.inf, 1.0])
+    with pytest.raises(ValueError, match="numbers that are not whole"):
+        read_labels("infinite.npy", "X.npy")
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,9 @@ def parse(label: str) -> Perturbation:
     name, _, amount = label.partition(":")
     if name not in PERTURBATIONS:
         near = difflib.get_close_matches(name, PERTURBATIONS, cutoff=0.5) or list(PERTURBATIONS)
-        raise ValueError(f"no perturbation is called {name!r}; nearest: {', '.join(near)}.")
+        raise ValueError(
+            f"no perturbation is called {name!r}; nearest: {', '.join(near)}, with an amount after a colon."
+        )
     kind = PERTURBATIONS[name]
     try:
         value = kind.unit(amount)
