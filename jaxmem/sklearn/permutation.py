@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Float, Int, Integer
 from sklearn import get_config, model_selection
 from sklearn.exceptions import EfficiencyWarning
 from sklearn.model_selection import permutation_test_score as refitted
@@ -143,6 +143,7 @@ def _fast(
     if X_given.dtype.kind not in "fiub" or y_given.ndim != 1 or type_of_target(y) not in ("binary", "multiclass"):
         raise NoTwin("X does not hold numbers, or y not one class a row")
     classes, codes = np.unique(y_given, return_inverse=True)
+    codes = codes.astype(np.uint8 if len(classes) <= 256 else np.int32)
     scoring = "accuracy" if asked["scoring"] is None else asked["scoring"]
     known = twin.scorings if len(classes) == 2 else twin.of_more_classes
     if not (isinstance(scoring, str) and scoring in known):
@@ -153,15 +154,15 @@ def _fast(
     score, (permuted,), _ = refitted(estimator, X, y, **asked_first)
     before = drawn.get_state()
     try:
-        table = _labellings(codes, asked["groups"], n_permutations, drawn)
+        table = _shuffles(len(codes), asked["groups"], n_permutations, drawn)
         with jax.enable_x64(True):
             features = as_features(X_given)
             design = _design(asked["cv"], X_given, codes, asked["groups"])
-            _check_classes(design, table, len(classes), each_scored=scoring != "accuracy")
+            _check_classes(design, codes, table, each_scored=scoring != "accuracy")
             scored = score_permutations(
                 twin.classifier,
                 features,
-                Labels(jnp.asarray(table[0]), classes),
+                Labels(jnp.asarray(codes), classes),
                 {"cv": design},
                 metric=METRICS[scoring],
                 n_permutations=n_permutations,
@@ -180,15 +181,14 @@ def _fast(
     return scores
 
 
-def _labellings(codes: Any, groups: Any, n_permutations: int, drawn: Any) -> Integer[np.ndarray, "labellings n"]:
-    """The observed labels and scikit-learn's shuffles of them, in its order."""
-    n = len(codes)
+def _shuffles(n: int, groups: Any, n_permutations: int, drawn: Any) -> Int[np.ndarray, "labellings n"]:
+    """The identity, and scikit-learn's shuffles of the rows, in its order."""
     members = [np.arange(n)] if groups is None else [np.flatnonzero(groups == g) for g in np.unique(groups)]
-    table = np.empty((n_permutations + 1, n), np.uint8 if codes.max() < 256 else np.int32)
-    table[:] = codes  # Rows whose group is NaN, which equals nothing, stay where they are.
+    # Rows whose group is NaN, which equals nothing, stay where they are.
+    table = np.tile(np.arange(n, dtype=np.int32), (n_permutations + 1, 1))
     for row in table[1:]:
         for rows in members:
-            row[rows] = codes[drawn.permutation(rows)]
+            row[rows] = drawn.permutation(rows)
     return table
 
 
@@ -222,7 +222,7 @@ def _design(cv: Any, X: Any, codes: Any, groups: Any) -> Design:
     raise NoTwin(f"cv is {cv!r}, whose folds jaxmem cannot draw")
 
 
-def _check_classes(design: Design, table: Any, n_classes: int, *, each_scored: bool) -> None:
+def _check_classes(design: Design, codes: Any, table: Any, *, each_scored: bool) -> None:
     """Every class is fitted under every labelling, and scored where the metric needs each: twins may differ else.
 
     Raises:
@@ -232,19 +232,20 @@ def _check_classes(design: Design, table: Any, n_classes: int, *, each_scored: b
         return  # Stratified folds have all classes, and are refused otherwise.
     for train, test in design.splits:
         for rows in (train, test) if each_scored else (train,):
-            if not all((table[:, rows] == code).any(axis=1).all() for code in range(n_classes)):
+            labels = codes[table[:, rows]]
+            if not all((labels == code).any(axis=1).all() for code in range(codes.max() + 1)):
                 raise NoTwin("a fold lacks a class under some permutation")
 
 
 class _Table(NamedTuple):
-    """Labellings drawn beforehand, as a stream; shape (B + 1, n), the observed one first."""
+    """Permutations drawn beforehand, as a stream; shape (B + 1, n), the identity first."""
 
-    table: Integer[Array, "labellings n"]
+    table: Int[Array, "labellings n"]
 
-    def permutation(self, index: Any) -> Any:
-        """Not known: a table is of labels."""
-        raise NotImplementedError
+    def permutation(self, index: Any) -> Int[Array, " n"]:
+        """Permutation number `index`."""
+        return self.table[index]
 
     def labels(self, y: Any, index: Any) -> Integer[Array, " n"]:
-        """Labelling number `index`."""
-        return self.table[index]
+        """Labels under permutation number `index`."""
+        return y[self.permutation(index)]
