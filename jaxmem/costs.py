@@ -29,12 +29,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmem.batches import batch_size_of
 from jaxmem.classifiers import NearestCentroid
 from jaxmem.fits import PreparedFit
 from jaxmem.inputs import as_number, one_of
 from jaxmem.metrics import METRICS
 from jaxmem.permutations import random_stream
-from jaxmem.scoring import PRECISIONS, batch_size_of
+from jaxmem.scoring import PRECISIONS
 from jaxmem.validation import Part
 
 __all__ = ["ATTAINED", "CLASSIFIERS", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]

@@ -19,7 +19,7 @@ from jax.profiler import TraceAnnotation
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, Integer, Key
 
-from jaxmem.batches import in_batches
+from jaxmem.batches import BATCH_BYTES, batch_size_of, in_batches
 from jaxmem.checkpoint import Checkpoint, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
 from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
@@ -34,15 +34,7 @@ from jaxmem.streaming import Features, RowBlocks
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
-__all__ = ["PRECISIONS", "Scored", "Scores", "batch_size_of", "rounding_of", "score_permutations", "second_stream"]
-
-# What one batch may hold, if the caller does not say: enough to keep a device busy, little beside its memory. On a CPU
-# the fits and the scores of a block of rows should stay in the cache, too: that is worth a fifth of the time.
-_BATCH_BYTES = 2**26
-_CACHED_BYTES = 2**23
-_LARGEST_BATCH = 1_024
-# Where features are read a block at a time, every batch reads all of them anew: the fewer batches the better.
-_STREAMED_BATCH_BYTES = 2**30
+__all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
 
 # Where the keys of the second, independent stream and of the re-matchings come from: numbers that no permutation has.
 _SECOND = 2**32 - 1
@@ -355,23 +347,6 @@ def _parts(design: Design, X: Features, labels: Labels, examples: bool) -> list[
     return design
 
 
-def batch_size_of(n: int, fit_bytes: int, total: int, *, cached: bool, streamed: bool = False) -> int:
-    """Labellings a batch, of so many rows and of so many bytes a fit, which a CPU should find in its cache.
-
-    All batches are alike, so that one program does for all of them and the last one is as full as the others.
-    """
-    if streamed:
-        # The labels of both kinds.
-        largest = min(_STREAMED_BATCH_BYTES // (2 * n + fit_bytes), _LARGEST_BATCH)
-    else:
-        # Drawing labels moves a cell number of 4 bytes and a label or two per row.
-        largest = min(_BATCH_BYTES // (8 * n + fit_bytes), _LARGEST_BATCH)
-        if cached:
-            largest = min(largest, _CACHED_BYTES // max(fit_bytes, 1))
-    n_batches = -(-total // max(largest, 1))
-    return -(-total // n_batches)
-
-
 @partial(jax.jit, static_argnames=("size", "mesh"))
 def _draw(
     stream: Stream, y: Integer[Array, " n"], first: Any, size: int, mesh: Mesh | None
@@ -386,7 +361,7 @@ def _draw(
             return stream.labels(y, index)
 
         # What drawing moves is several times what it leaves: of many rows, a few labellings at a time.
-        at_once = max(1, _BATCH_BYTES // (8 * len(y)))
+        at_once = max(1, BATCH_BYTES // (8 * len(y)))
         return jax.vmap(one)(indices) if len(indices) <= at_once else jax.lax.map(one, indices, batch_size=at_once)
 
     return shared_out(draw, mesh, (stream, y), first + jnp.arange(size))

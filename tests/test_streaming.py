@@ -279,7 +279,7 @@ def test_a_test_goes_on_where_it_was(on_disk, tmp_path):
 def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
     key, codes = as_key(0), as_labels(y).codes
     expected = scoring._draw(random_stream(key, codes), codes, 0, 10, None)
-    monkeypatch.setattr(scoring, "_BATCH_BYTES", 3 * 8 * 60)
+    monkeypatch.setattr(scoring, "BATCH_BYTES", 3 * 8 * 60)
     scoring._draw.clear_cache()
     np.testing.assert_array_equal(scoring._draw(random_stream(key, codes), codes, 0, 10, None), expected)
     scoring._draw.clear_cache()
