@@ -46,12 +46,17 @@ def in_batches(
     total: int,
     size: int,
     multiple: int = 1,
+    halve: bool = True,
+    stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
 ) -> int:
     """Go through things first .. total - 1 in batches, in order.
 
     Where a batch does not fit into memory, it and all that follow are halved, and a warning says so. An interrupt is
     passed on once the batches under way are taken.
+
+    Raises:
+        KeyboardInterrupt: `stop` said so.
 
     Args:
         launch: told where a batch starts and how long it is, always as long as the others, returns JAX arrays that need
@@ -63,6 +68,8 @@ def in_batches(
         first, total: as above.
         size: how long batches are, a multiple of `multiple`.
         multiple: what a batch can be cut to at the least.
+        halve: whether batches are halved where memory does not hold them; if not, that is an error.
+        stop: asked after every batch but the last whether to end as by an interrupt.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:
@@ -99,6 +106,12 @@ def in_batches(
                 except (jax.errors.JaxRuntimeError, MemoryError) as error:
                     if not _out_of_memory(error):
                         raise
+                    if not halve:
+                        error.add_note(
+                            f"A batch of {size} does not fit into the memory of one of several processes: pass a "
+                            f"smaller batch_size to all of them, batch_size={max(size // 2, 1)} say."
+                        )
+                        raise
                     if size <= multiple:
                         error.add_note(
                             f"A batch of {size} does not fit into memory, and cannot be smaller: take fewer rows or "
@@ -108,6 +121,8 @@ def in_batches(
                 else:
                     if land(batch):
                         break
+                    if taken < total and stop():
+                        raise KeyboardInterrupt
                     continue
                 # Only here, where the error is gone, and with it all that it held on to.
                 flight.clear()

@@ -11,16 +11,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxmem.classifiers import as_classifier
+from jaxmem.devices import mesh_of
 from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
 from jaxmem.inputs import as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
-from jaxmem.streaming import Features, RowBlocks, as_rows
+from jaxmem.streaming import Features, as_rows
 from jaxmem.tally import Done
 from jaxmem.validation import Design
 
@@ -44,7 +46,7 @@ def permutation_test(
     precision: str = "float32",
     example_scores: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | Mesh | None = None,
     progress: bool = True,
 ) -> PermutationTest:
     """Test whether the labels have to do with the features, by refitting a shallow classifier on shuffled labels.
@@ -106,7 +108,7 @@ def permutation_test(
     metric = metric_by_name(metric)
     key = as_key(key)
     labels = as_labels(y)
-    X = _own(as_rows(X), X)
+    X = _own(as_rows(X, mesh=mesh_of(devices)), X)
     blocks = None if blocks is None else np.array(blocks)
     classifier = as_classifier(classifier)
     rounding = rounding_of(metric, X.dtype)
@@ -178,7 +180,7 @@ def _own(features: Features, given: Any) -> Features:
     """Features that stay as they are, for `extend`, whatever becomes of the array in memory that they were given in."""
     # JAX takes an array of the same type without copying it. Its own arrays never change.
     converted = isinstance(given, np.ndarray) and given.dtype != features.dtype
-    as_they_are = converted or isinstance(given, jax.Array) or isinstance(features, RowBlocks)
+    as_they_are = converted or isinstance(given, jax.Array) or not isinstance(features, jax.Array)
     return features if as_they_are else jnp.array(features, copy=True)
 
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxmem.classifiers import Ridge, as_classifier
+from jaxmem.devices import mesh_of
 from jaxmem.fits import worst
 from jaxmem.inference import (
     CORRECTIONS,
@@ -52,7 +54,7 @@ def permutation_tests(
     precision: str = "float32",
     keep_null: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | Mesh | None = None,
     progress: bool = True,
 ) -> PermutationTests:
     """Run a family of permutation tests on the same labels and the same permutations, and adjust their p-values.
@@ -101,7 +103,7 @@ def permutation_tests(
     folder = None if checkpoint is None else as_path(checkpoint, "checkpoint")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise ValueError(f"checkpoint must be the path of a folder, but {folder} is a file: name another place.")
-    features = _by_features(tests, labels)
+    features = _by_features(tests, labels, mesh_of(devices))
     planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     check_reachable(correction, len(tests), planned.n_permutations, alternative, alpha)
     options = {
@@ -173,7 +175,9 @@ def permutation_tests(
     )
 
 
-def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Features, dict[str, Design]]]:
+def _by_features(
+    tests: Mapping[str, Any], labels: Labels, mesh: Mesh | None
+) -> list[tuple[Features, dict[str, Design]]]:
     """The designs by the features that they share, checked."""
     if not isinstance(tests, Mapping) or not tests:
         raise ValueError(f"tests must map one or more names to pairs, (X, X_val), but is {str(tests)[:40]}.")
@@ -193,7 +197,7 @@ def _by_features(tests: Mapping[str, Any], labels: Labels) -> list[tuple[Feature
         X = None
         for name, design in designs.items():
             try:
-                X = as_rows(given) if X is None else X  # Once, and in the name of a test.
+                X = as_rows(given, mesh=mesh) if X is None else X  # Once, and in the name of a test.
                 if len(X) != len(labels.codes):
                     raise ValueError(
                         f"X has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one family are tests of "

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Integer, Key
+from jaxtyping import Array, Float, Int, Integer, Key
 
 __all__ = [
     "Labels",
+    "as_array",
     "as_features",
     "as_key",
     "as_labels",
@@ -48,18 +49,28 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     Raises:
         ValueError: not two-dimensional, no rows or columns, not numbers, not finite, or too large to be squared.
     """
+    array = as_array(X)
+    check_shape(array.shape, name)
+    dtype = float_type(array.dtype, name)
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        raise ValueError(
+            f"{name} lies on devices of several processes: pass them as devices, in a mesh with an axis 'rows', "
+            'devices=jax.make_mesh((1, jax.device_count()), ("permutations", "rows")) say.'
+        )
+    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
+        features = jnp.asarray(array, dtype=dtype)
+    check_values([features], name)
+    return features
+
+
+def as_array(X: Any) -> np.ndarray | Array:
+    """Take an array of NumPy, JAX or PyTorch, or what NumPy makes one of, where it is."""
     if hasattr(X, "detach"):  # A PyTorch tensor; its gradient is of no use here.
         X = X.detach()
         # Half precision becomes single in any case, and NumPy has no bfloat16 of PyTorch's.
         X = X.float() if X.is_floating_point() and X.element_size() < 4 else X
         X = X.cpu().numpy() if X.device.type == "cpu" else jnp.from_dlpack(X)
-    array = X if isinstance(X, jax.Array) else np.asarray(X)
-    check_shape(array.shape, name)
-    dtype = float_type(array.dtype, name)
-    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
-        features = jnp.asarray(array, dtype=dtype)
-    check_values([features], name)
-    return features
+    return X if isinstance(X, jax.Array) else np.asarray(X)
 
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -86,9 +97,9 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
     for block in blocks:
         of_block = float(_largest(block))
         if not np.isfinite(of_block):
-            finite = np.asarray(jnp.isfinite(block).all(axis=1))
-            first_bad = first_bad if n_bad else n + int(finite.argmin())
-            n_bad += int((~finite).sum())
+            bad, first = _bad_rows(block)
+            first_bad = first_bad if n_bad else n + int(first)
+            n_bad += int(bad)
         n, size, largest, dtype = n + len(block), size + block.size, max(largest, of_block), block.dtype
     if n_bad:
         raise ValueError(
@@ -106,6 +117,13 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
 def _largest(features: Float[Array, "n d"]) -> Float[Array, ""]:
     """Largest magnitude, NaN if there is one: a single pass."""
     return jnp.abs(features).max()
+
+
+@jax.jit
+def _bad_rows(features: Float[Array, "n d"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """How many rows are not finite, and the first of them."""
+    finite = jnp.isfinite(features).all(axis=1)
+    return (~finite).sum(), finite.argmin()
 
 
 def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Labels:

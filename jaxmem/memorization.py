@@ -26,8 +26,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxmem.classifiers import as_classifier
+from jaxmem.devices import mesh_of
 from jaxmem.inference import pvalue
 from jaxmem.inputs import as_key, as_labels
 from jaxmem.metrics import accuracy
@@ -50,7 +52,7 @@ def memorization_test(
     key: Any = 0,
     batch_size: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | Mesh | None = None,
     progress: bool = True,
 ) -> MemorizationTest:
     """Tell learning from memorization in features, on a shared structure validation set.
@@ -106,7 +108,7 @@ def memorization_tests(
     key: Any = 0,
     batch_size: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | Mesh | None = None,
     progress: bool = True,
 ) -> dict[Any, MemorizationTest]:
     """`memorization_test` on several shared structure validation sets of the same rows, which share every fit.
@@ -143,7 +145,7 @@ def memorization_tests(
     designs = dict(zip(shared, validations.values(), strict=True))
     scored = score_permutations(
         classifier,
-        as_rows(X),
+        as_rows(X, mesh=mesh_of(devices)),
         labels,
         designs if test is None else designs | {own: test},
         metric=accuracy,

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Int, Integer
 
 from jaxmem.batches import in_batches
-from jaxmem.fits import HostFit, PreparedFit, StreamedFit
+from jaxmem.devices import fetched
+from jaxmem.fits import BlockwiseFit, HostFit, PreparedFit
 
 __all__ = ["rematched_counts"]
 
@@ -26,7 +27,7 @@ _LABELLINGS = 99
 
 
 def rematched_counts(
-    fits: Sequence[PreparedFit | StreamedFit | HostFit],
+    fits: Sequence[PreparedFit | BlockwiseFit | HostFit],
     draw: Callable[[int, int], Integer[Array, "size n"]],
     B: int,
     batch_size: int,
@@ -65,14 +66,14 @@ def rematched_counts(
 
 
 def _counts(
-    fit: PreparedFit | StreamedFit | HostFit, labels: Integer[Array, "size n"], key: Any
+    fit: PreparedFit | BlockwiseFit | HostFit, labels: Integer[Array, "size n"], key: Any
 ) -> dict[Any, np.ndarray]:
     order_key, steps_key = jax.random.split(key)
     n = labels.shape[1]
     order = jax.random.permutation(order_key, n)
     steps = jnp.append(0, 1 + jax.random.permutation(steps_key, n - 1)[:_REMATCHINGS])
     return {
-        view: np.asarray(_matches(predicted, labels, fit.sources[view], order, steps))
+        view: fetched(_matches(predicted, labels, fit.sources[view], order, steps))
         for view, predicted in fit.predictions(labels).items()
     }
 

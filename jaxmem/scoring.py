@@ -22,15 +22,26 @@ from jaxtyping import Array, Float, Int, Integer, Key
 from jaxmem.batches import BATCH_BYTES, batch_size_of, in_batches
 from jaxmem.checkpoint import Checkpoint, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
-from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
-from jaxmem.fits import Fit, HostFit, PreparedFit, StreamedFit, Totals, check_blocks, fits_of, worst
+from jaxmem.devices import (
+    agreed,
+    fetched,
+    leads,
+    mesh_of,
+    n_devices,
+    n_parts,
+    on_all,
+    preempted,
+    several_processes,
+    shared_out,
+)
+from jaxmem.fits import BlockwiseFit, Fit, HostFit, PreparedFit, Totals, check_blocks, fits_of, worst
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.notices import note, warn
 from jaxmem.permutations import Plan, Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
-from jaxmem.streaming import Features, RowBlocks
+from jaxmem.streaming import Features
 from jaxmem.tally import Done, Tally
 from jaxmem.validation import Design, KFold, Part
 
@@ -93,7 +104,7 @@ def score_permutations(
     batch_size: int | None = None,
     precision: str = "float32",
     checkpoint: str | os.PathLike[str] | None = None,
-    devices: Sequence[Any] | None = None,
+    devices: Sequence[Any] | Mesh | None = None,
     progress: bool = True,
     broken: bool = False,
     examples: bool = False,
@@ -143,9 +154,10 @@ def score_permutations(
             device=_device(X, mesh).device_kind,
         )
         file = Checkpoint(checkpoint, run, list(parts))
-        kept = file.load(B + 1)
+        kept = _kept(file, B + 1, mesh)
         if kept is not None and kept.n_labellings > tally.done.n_labellings:
             tally = Tally(B + 1, kept)
+        file = file if leads(mesh) else None
 
     def is_enough(scores: Mapping[Any, Mapping[str, np.ndarray]]) -> bool:
         return enough is not None and not exact and enough({name: kinds["paired"] for name, kinds in scores.items()})
@@ -189,7 +201,10 @@ def score_permutations(
                         total=B + 1,
                         size=size,
                         multiple=n_devices(mesh),
-                        progress=progress,
+                        # What one of several processes decides alone, the others would wait for in vain.
+                        halve=not several_processes(mesh),
+                        stop=lambda: preempted(mesh),
+                        progress=progress and leads(mesh),
                     )
             if not ended:
                 raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
@@ -204,7 +219,8 @@ def score_permutations(
             seconds=seconds,
         )
     done = tally.done
-    _warn_of_divergence(done.diagnostics)
+    if leads(mesh):
+        _warn_of_divergence(done.diagnostics)
     scored = {
         name: Scores(
             kinds["paired"],
@@ -254,15 +270,15 @@ class _Work(NamedTuple):
     mesh: Mesh | None
 
     def batch_size(self, asked_for: int | None) -> int:
-        """Labellings a batch, of which every device has as many as the others."""
+        """Labellings a batch, of which every device draws as many as the others."""
         k = n_devices(self.mesh)
         if asked_for is None:
             fit_bytes = max(fit.bytes_per_labelling(self.codes) for fit in self.fits)
-            streamed = any(isinstance(fit, StreamedFit) for fit in self.fits)
+            streamed = any(isinstance(fit, BlockwiseFit) and fit.streamed for fit in self.fits)
             cached = jax.default_backend() == "cpu"
-            return k * batch_size_of(
-                len(self.codes), fit_bytes, -(-(self.B + 1) // k), cached=cached, streamed=streamed
-            )
+            shares = k // n_parts(self.mesh)
+            own = -(-(self.B + 1) // shares)
+            asked_for = shares * batch_size_of(len(self.codes), fit_bytes, own, cached=cached, streamed=streamed)
         return k * -(-min(asked_for, self.B + 1) // k)
 
     def launch(self, start: int, size: int) -> Totals:
@@ -287,7 +303,7 @@ class _Work(NamedTuple):
         It is the mean over the parts of a design.
         """
         with TraceAnnotation("jaxmem: finish"):
-            totals, end = jax.device_get(totals), self.B + 1 - start
+            totals, end = fetched(totals), self.B + 1 - start
             scores, recovered = {}, {}
             for (name, part), n_rows in (view for fit in self.fits for view in fit.n_rows.items()):
                 for kind, total in totals.metric[name, part].items():
@@ -311,7 +327,7 @@ class _Work(NamedTuple):
     def rematched(self, key: Key[Array, ""], batch_size: int) -> dict[Any, Int[np.ndarray, " matchings"]]:
         """By validation, how many labels some fits recover with copies matched otherwise; see `jaxmem.rematching`."""
         # Stratified folds have no copies to match.
-        fits = [fit for fit in self.fits if isinstance(fit, (PreparedFit, StreamedFit, HostFit))]
+        fits = [fit for fit in self.fits if isinstance(fit, (PreparedFit, BlockwiseFit, HostFit))]
 
         def draw(start: int, size: int) -> Integer[Array, "size n"]:
             return _draw(self.stream, self.codes, start, size, None)
@@ -319,11 +335,36 @@ class _Work(NamedTuple):
         return rematched_counts(fits, draw, self.B, batch_size, jax.random.fold_in(key, _THIRD))
 
 
+def _kept(file: Checkpoint, total: int, mesh: Mesh | None) -> Done | None:
+    """What a checkpoint knows, which all processes read.
+
+    Raises:
+        ValueError: as from `Checkpoint.load`; or processes do not find the same.
+    """
+    if mesh is None or not several_processes(mesh):
+        return file.load(total)
+    refused, kept = None, None
+    try:
+        kept = file.load(total)
+    except (ValueError, OSError) as error:
+        refused = error
+    found = -1 if refused else 0 if kept is None else kept.n_labellings
+    same = agreed(found, mesh)
+    if refused is not None:
+        raise refused
+    if not same:
+        raise ValueError(
+            f"The processes do not find the same in the checkpoint {file.path}: process {jax.process_index()} finds "
+            f"{found} labellings. All have to see the file that one of them writes: name a folder that they share."
+        )
+    return kept
+
+
 def _device(X: Features, mesh: Mesh | None) -> Any:
     """One of those that compute."""
     if mesh is not None:
         return mesh.devices.flat[0]
-    return (jnp.zeros(()) if isinstance(X, RowBlocks) else X).devices().pop()
+    return (X if isinstance(X, jax.Array) else jnp.zeros(())).devices().pop()
 
 
 def _number(metric: Metric, totals: Any, n_rows: int) -> np.ndarray:

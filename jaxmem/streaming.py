@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from jaxmem.inputs import as_features, check_shape, check_values, float_type
+from jaxmem.devices import n_parts
+from jaxmem.inputs import as_array, as_features, check_shape, check_values, float_type
+from jaxmem.sharding import ShardedRows, sharded
 
 __all__ = ["Features", "RowBlocks", "as_rows"]
 
@@ -127,19 +130,28 @@ class RowBlocks:
             raise ValueError(f"RowBlocks said to have shape {self.shape} ended after {start + filled} rows.")
 
 
-# Features in memory, or on their way through it.
-Features = Float[Array, "n d"] | RowBlocks
+# Features in memory, on their way through it, or in the memories of several devices.
+Features = Float[Array, "n d"] | RowBlocks | ShardedRows
 
 
-def as_rows(X: Any, name: str = "X") -> Features:
+def as_rows(X: Any, name: str = "X", mesh: Mesh | None = None) -> Features:
     """Take features as `as_features` does, but those that are to be read a block at a time as `RowBlocks`.
 
     These are `RowBlocks`, memory maps, and arrays of HDF5 and Zarr; but where they have no more rows than features,
     which take no more memory than the matrices of features by features that classifiers hold, they are read as a whole.
 
+    Over a mesh that has an axis of rows they become `ShardedRows`, whatever they were: a device takes its own, and
+    nothing has all of them.
+
     Raises:
-        ValueError: as from `as_features`, whatever block it is found in.
+        ValueError: as from `as_features`, whatever block it is found in; blocks of a function, which come in their own
+            order, where rows are to be shared out.
     """
+    if n_parts(mesh) > 1:
+        assert mesh is not None
+        rows = _sharded(X, name, mesh)
+        check_values(rows, name)
+        return rows
     if not isinstance(X, RowBlocks) and not _on_disk(X):
         return as_features(X, name)
     check_shape(tuple(X.shape), name)
@@ -148,6 +160,21 @@ def as_rows(X: Any, name: str = "X") -> Features:
     rows = X if isinstance(X, RowBlocks) else RowBlocks(X)
     check_values(rows, name)
     return rows
+
+
+def _sharded(X: Any, name: str, mesh: Mesh) -> ShardedRows:
+    if isinstance(X, RowBlocks):
+        if not hasattr(X.source, "shape"):
+            raise ValueError(
+                f"{name} is RowBlocks of a function, whose blocks come one after the other, but every device is to "
+                "have rows of its own: give RowBlocks what has rows to slice, or share out permutations alone."
+            )
+        source, dtype = X.source, X.dtype
+    else:
+        source = X if _on_disk(X) else as_array(X)
+        dtype = float_type(source.dtype, name)
+    check_shape(tuple(source.shape), name)
+    return sharded(source, dtype, mesh, name)
 
 
 def _on_disk(X: Any) -> bool:

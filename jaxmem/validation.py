@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.inputs import Labels, as_labels
+from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks, as_rows
 
 __all__ = ["Design", "Holdout", "KFold", "Part", "Resubstitution", "SharedStructure"]
@@ -22,13 +23,13 @@ class Part(NamedTuple):
 
     Attributes:
         train: which rows of X are fitted; None: all of them.
-        rows: features of the rows to score, in memory or to be read a block at a time.
+        rows: features of the rows to score, in memory, to be read a block at a time, or on several devices.
         source: the row of X whose label each takes; None: the rows of X in order, or rows with labels of their own.
         own: codes of labels that no permutation touches.
     """
 
     train: Int[np.ndarray, " k"] | None
-    rows: Float[Array, "m d"] | RowBlocks
+    rows: Float[Array, "m d"] | RowBlocks | ShardedRows
     source: Int[np.ndarray, " m"] | None = None
     own: Integer[Array, " m"] | None = None
 
@@ -180,7 +181,7 @@ class KFold:
     def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit per fold, on the rows outside of it; the folds of the observed labels, where they follow labels."""
         self.check(X, labels)
-        assert not isinstance(X, RowBlocks)
+        assert not isinstance(X, RowBlocks | ShardedRows)
         fold = np.asarray(self.folds(labels.codes, len(labels.classes)))
         rows = [np.flatnonzero(fold == k) for k in range(self.n_splits)]
         return [
@@ -193,6 +194,11 @@ class KFold:
             raise ValueError(
                 "KFold takes the rows of every fold by their numbers, but X is read a block at a time: read it into "
                 "memory, np.asarray(X), or score other rows, jm.Holdout or jm.SharedStructure."
+            )
+        if isinstance(X, ShardedRows):
+            raise ValueError(
+                "KFold takes the rows of every fold by their numbers, but devices share out the rows of X: share out "
+                "permutations alone, devices=jax.devices(), or score other rows, jm.Holdout or jm.SharedStructure."
             )
         counts = np.bincount(np.asarray(labels.codes), minlength=len(labels.classes))
         if self.n_splits > counts.sum():
@@ -235,8 +241,8 @@ class KFold:
         return (rank[:, None] >= share[codes.astype(jnp.int32)]).sum(axis=1).astype(jnp.int32)
 
 
-def _rows_like(X: Features, X_val: Any) -> Float[Array, "m d"] | RowBlocks:
-    rows = as_rows(X_val, "X_val").astype(X.dtype)
+def _rows_like(X: Features, X_val: Any) -> Float[Array, "m d"] | RowBlocks | ShardedRows:
+    rows = as_rows(X_val, "X_val", X.mesh if isinstance(X, ShardedRows) else None).astype(X.dtype)
     if rows.shape[1] != X.shape[1]:
         raise ValueError(f"X_val has {rows.shape[1]} features, but X has {X.shape[1]}: extract both in the same way.")
     return rows

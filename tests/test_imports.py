@@ -24,6 +24,7 @@ LEVELS = [
         "archives",
         "folders",
         "devices",
+        "sharding",
         "digests",
     },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},

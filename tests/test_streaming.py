@@ -311,7 +311,7 @@ def test_every_block_is_one_of_two_shapes_and_compiles_once(on_disk):
     ids=repr,
 )
 def test_what_needs_all_rows_is_refused_before_any_is_computed(classifier, options, message, on_disk, monkeypatch):
-    monkeypatch.setattr(fits.StreamedFit, "__init__", None)
+    monkeypatch.setattr(fits.BlockwiseFit, "__init__", None)
     with pytest.raises(ValueError, match=message):
         run(on_disk(X), jm.SharedStructure(on_disk(X_val)), classifier, **options)
 

@@ -185,8 +185,8 @@ class LDA:
         """Axes of the total scatter."""
         if self.shrinkage == "auto":
             raise ValueError(
-                'shrinkage="auto" needs all rows at once for every label vector. Pass a number, LDA(shrinkage=0.1) '
-                "say, or read X into memory: np.asarray(X)."
+                'shrinkage="auto" needs all rows at once for every label vector, but X comes by blocks. Pass a number, '
+                "LDA(shrinkage=0.1) say, or read X into memory, np.asarray(X), on every device."
             )
         self._check(moments.n, len(moments.spread), n_classes)
         basis = self._basis(moments.condensed, moments.n)

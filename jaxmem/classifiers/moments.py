@@ -1,5 +1,7 @@
 """Mean, spread and scatter of features from rows that come a block at a time: what factorisations need, and no rows.
 
+A block may lie on several devices by rows: all that is taken of it are sums, which the compiler adds up between them.
+
 Everything adds up over blocks. Two blocks of `n` and `k` rows with means `m` and `m + s` have together the scatter of
 either about its own mean, and `n k / (n + k) s sᵀ` more. All is seen from an origin amid the first block: differences
 to it are small numbers, and so is the mean of them, whose rounding would else be in every row, and in a sum over
@@ -106,8 +108,12 @@ def _added(sums: _Sums, X: Float[Array, "k d"], weights: Float[Array, " two"]) -
     centred = away - mean[None, :]
     rest = centred.mean(axis=0)
     step = mean + rest - offset
-    rows = jnp.concatenate([centred - rest[None, :], weights[1] * step[None, :]])
-    new = exactly(rows.T, rows) if scatter.shape[0] == scatter.shape[1] else (rows**2).sum(axis=0, keepdims=True)
+    # Beside the product and not one row more in it: rows may lie on several devices.
+    rows, between = centred - rest[None, :], weights[1] * step
+    if scatter.shape[0] == scatter.shape[1]:
+        new = exactly(rows.T, rows) + between[:, None] * between[None, :]
+    else:
+        new = ((rows**2).sum(axis=0) + between**2)[None, :]
     lowest, highest = jnp.minimum(lowest, away.min(axis=0)), jnp.maximum(highest, away.max(axis=0))
     return _Sums(origin, offset + weights[0] * step, lowest, highest, scatter + new)
 

@@ -11,11 +11,12 @@ from jaxtyping import Array
 from jaxmem.classifiers.base import Classifier, ClassSums, HostClassifier
 from jaxmem.classifiers.moments import Moments, Shift
 from jaxmem.fits.base import Fit
+from jaxmem.fits.blockwise import BlockwiseFit
 from jaxmem.fits.host import HostFit, HostRefoldedFit
 from jaxmem.fits.prepared import PreparedFit
 from jaxmem.fits.refolded import RefoldedFit
-from jaxmem.fits.streamed import StreamedFit
 from jaxmem.metrics import Metric
+from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks
 from jaxmem.validation import KFold, Part
 
@@ -29,24 +30,24 @@ def check_blocks(
     n_classes: int,
     parts: Mapping[Any, list[Part] | KFold],
 ) -> None:
-    """Refuse what cannot be done a block of rows at a time, before anything is computed.
+    """Refuse what cannot be done by blocks of rows, before anything is computed.
 
     Raises:
-        ValueError: training rows are read by blocks, but the fit is more than class sums, or a design fits only some
-            of them; rows to score are, but the metric compares all of them, or the classifier is refitted on the host.
+        ValueError: training rows come by blocks, but the fit is more than class sums, or a design fits only some of
+            them; rows to score do, but the metric compares all of them, or the classifier is refitted on the host.
     """
     name = type(classifier).__name__
     all_parts = [part for each in parts.values() if isinstance(each, list) for part in each]
-    if isinstance(X, RowBlocks):
+    if _by_blocks(X):
+        come, remedy = _how(X, "X")
         if any(part.train is not None for part in all_parts):
             raise ValueError(
-                "A design fits some rows of X by their numbers, but X is read a block at a time: all its rows are "
-                "fitted, or it has to be read into memory, np.asarray(X)."
+                f"A design fits some rows of X by their numbers, but {come}: all its rows are fitted, or {remedy}."
             )
         if not isinstance(classifier, ClassSums):
             raise ValueError(
-                f"{name} needs all training rows at once, but X is read a block at a time. Read it into memory, "
-                "np.asarray(X), or take a classifier whose fit is class sums: Ridge, LDA, NearestCentroid, GaussianNB."
+                f"{name} needs all training rows at once, but {come}. Take a classifier whose fit is class sums, "
+                f"Ridge, LDA, NearestCentroid or GaussianNB, or {remedy}."
             )
 
         def condense(shift: Shift, spread: Array, condensed: Array) -> None:
@@ -56,17 +57,26 @@ def check_blocks(
         features: Any = jax.ShapeDtypeStruct((d,), X.dtype)
         varies: Any = jax.ShapeDtypeStruct((d,), bool)
         jax.eval_shape(condense, Shift(features, features, varies), features, jax.ShapeDtypeStruct((d, d), X.dtype))
-    if any(isinstance(part.rows, RowBlocks) for part in all_parts):
+    for rows in (part.rows for part in all_parts if _by_blocks(part.rows)):
+        come, remedy = _how(rows, "X_val")
         if not isinstance(classifier, Classifier):
-            raise ValueError(
-                f"{name} needs all rows to score at once, but X_val is read a block at a time. Read it into memory, "
-                "np.asarray(X_val)."
-            )
+            raise ValueError(f"{name} needs all rows to score at once, but {come}: {remedy}.")
         if not metric.additive:
             raise ValueError(
-                f"metric {metric.name!r} compares all rows that are scored, but X_val is read a block at a time. Read "
-                "it into memory, np.asarray(X_val), or take a metric that is a sum over rows: accuracy, margin, ..."
+                f"metric {metric.name!r} compares all rows that are scored, but {come}. Take a metric that is a sum "
+                f"over rows, accuracy or margin say, or {remedy}."
             )
+
+
+def _by_blocks(rows: Any) -> bool:
+    return isinstance(rows, RowBlocks | ShardedRows)
+
+
+def _how(rows: Any, name: str) -> tuple[str, str]:
+    """How rows come, and what to do for all of them to be there at once."""
+    if isinstance(rows, RowBlocks):
+        return f"{name} is read a block at a time", f"read it into memory, np.asarray({name})"
+    return f"devices share out the rows of {name}", "share out permutations alone, devices=jax.devices()"
 
 
 def fits_of(
@@ -90,7 +100,7 @@ def fits_of(
             rows = None if part.train is None else part.train.tobytes()
             shared.setdefault(rows, {})[name, number] = part
     for views in shared.values():
-        streamed = any(isinstance(rows, RowBlocks) for rows in (X, *(part.rows for part in views.values())))
-        fit: Any = HostFit if on_host else partial(StreamedFit if streamed else PreparedFit, mesh=mesh)
+        whole = not any(_by_blocks(rows) for rows in (X, *(part.rows for part in views.values())))
+        fit: Any = HostFit if on_host else partial(PreparedFit if whole else BlockwiseFit, mesh=mesh)
         fits.append(fit(classifier, metric, X, n_classes, views, examples=examples))
     return fits
