@@ -115,8 +115,10 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
 
 @jax.jit
 def _largest(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Largest magnitude, NaN if there is one: a single pass."""
-    return jnp.abs(features).max()
+    """Largest magnitude, infinite where one is NaN: a single pass."""
+    magnitudes = jnp.abs(features)
+    # Between devices, the maximum of NaN and a number may be the number.
+    return jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes).max()
 
 
 @jax.jit

@@ -219,6 +219,8 @@ def score_permutations(
             seconds=seconds,
         )
     done = tally.done
+    if checkpoint is not None and mesh is not None and several_processes(mesh):
+        agreed(done.n_labellings, mesh)  # Nobody goes on, and reads the file again, before the last save is in it.
     if leads(mesh):
         _warn_of_divergence(done.diagnostics)
     scored = {
