@@ -9,8 +9,12 @@ features d, or one less than rows where these are fewer) and C classes:
     score     B times: the product of the rows to score with the class sums, 2 m r (C - 1), and the best of C scores
 
 and the time of a stage is the sum of its products, factorisations, cells and draws, each at the rate of the device. A
-cell is a pair of row and class that is written once and read once, be it an indicator or a score. Devices share the
-permutations out: each of them holds all features, and nothing is sent between them but these, once, and the scores.
+cell is a pair of row and class that is written once and read once, be it an indicator or a score.
+
+Devices that share the permutations out each hold all features, and nothing is sent between them but these, once, and
+the scores. Those that share the rows out add up between them two matrices of d by d, once, and the class sums of every
+permutation, and tell each other the labels that they drew and the (C - 1) d coefficients that they solved for. A sum
+of k floats takes each of R devices 2 (R - 1) / R k floats to send, and to tell each other k in all half of that.
 
 Rates of accelerators are those of their data sheets times `ATTAINED`, the share that large products reach (an
 assumption, and not measured): NVIDIA H100 Tensor Core GPU, data sheet (2023), SXM; Google Cloud, TPU v5e and TPU v5p,
@@ -114,7 +118,7 @@ class Stage:
         cells: pairs of row and class that are written and read.
         draws: labels that are moved.
         sent: bytes that devices send each other.
-        seconds: on the devices of the plan, which share the permutations out.
+        seconds: on the devices of the plan.
 
     Examples:
         >>> from jaxmem.costs import plan
@@ -141,13 +145,14 @@ class Plan:
         n_devices: on how many of them.
         batch_size: permutations at once on each of them, as the engine chooses.
         memory: bytes on each of them, at the most.
-        needs: how many devices would hold it if rows were shared out among them; 1: each holds all, as the engine asks.
+        rows: how many parts the rows are shared out in.
+        needs: how many parts it takes for memory to hold them, at the least; where `rows` are enough, as many.
 
     Examples:
         >>> from jaxmem.costs import plan
         >>> costs = plan(60_000, 512, 10, 9_999, device="h100", devices=8)
-        >>> costs.needs  # Every device holds all features.
-        1
+        >>> costs.fits, costs.needs  # Every device holds all features.
+        (True, 1)
         >>> costs.memory < costs.device.memory
         True
     """
@@ -157,7 +162,13 @@ class Plan:
     n_devices: int
     batch_size: int
     memory: float
+    rows: int
     needs: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether memory holds it."""
+        return self.needs <= self.rows
 
     @property
     def seconds(self) -> float:
@@ -166,7 +177,8 @@ class Plan:
 
     def __str__(self) -> str:
         """A line for every stage, and what there is to say about memory."""
-        lines = [f"{self.n_devices} x {self.device.name}, batches of {self.batch_size} on each"]
+        parts = f", rows in {self.rows} parts" if self.rows > 1 else ""
+        lines = [f"{self.n_devices} x {self.device.name}{parts}, batches of {self.batch_size} on each"]
         lines.append(
             f"{'':8} {'products':>10} {'factors':>10} {'cells':>10} {'draws':>10} {'sent':>10} {'seconds':>10}"
         )
@@ -175,10 +187,10 @@ class Plan:
             lines.append(f"{stage.name:8} " + " ".join(f"{number:>10.3g}" for number in numbers))
         known = f" of {self.device.memory / 1e9:.3g}" if math.isfinite(self.device.memory) else ""
         lines.append(f"{self.seconds:.3g} s in all, {self.memory / 1e9:.3g} GB on each{known}")
-        if self.needs > 1:
+        if not self.fits:
             lines.append(
-                f"It does not fit: rows would have to be shared out among {self.needs} devices, and the engine keeps "
-                "all features on each of them. Take fewer features, or devices with more memory."
+                f"It does not fit: share the rows out in {self.needs} parts or more, among as many devices (not for "
+                "neighbours, which need all rows). Or take fewer features, or devices with more memory."
             )
         return "\n".join(lines)
 
@@ -233,6 +245,19 @@ CLASSIFIERS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost
 }
 
 
+def _by_rows(classifier: str, n: int, m: int, d: int, C: int, R: int) -> tuple[_Cost, _Cost, _Cost]:
+    """As `CLASSIFIERS` have it, of one of `R` devices that share the rows out and has `n` and `m` of them."""
+    if classifier == "centroid":
+        return _centroid(n, m, d, d, C)
+    # Two Gram matrices, of rows as they are and along axes, and their factorisations; the classifier's, of d rows.
+    prepare, fit, _ = CLASSIFIERS[classifier](d, 0, d, d, C)
+    prepare = _Cost(prepare.products + 6 * n * d * d, prepare.factors + 18 * d**3)
+    # Equations are solved for coefficients of the features, each by one of the devices.
+    solve = fit.products - _sums(d, d, C).products + 4 * d * d * (C - 1)
+    sums = _sums(n, d, C)
+    return prepare, _Cost(sums.products + solve / R, fit.factors / R, sums.cells), _scores(m, d, C)
+
+
 def plan(
     n: int,
     d: int,
@@ -243,6 +268,7 @@ def plan(
     classifier: str = "ridge",
     device: str | Device = "here",
     devices: int = 1,
+    rows: int = 1,
     precision: str = "float32",
 ) -> Plan:
     """What a permutation test costs: operations, bytes between devices, memory, and seconds, before it is run.
@@ -255,7 +281,9 @@ def plan(
         m: rows to score; None: as many as training rows, copies of each.
         classifier: "ridge", "lda", "centroid" or "knn" (one neighbour), each at its simplest.
         device: one of `DEVICES`, "here" for the one that JAX computes on, which is measured first, or a `Device`.
-        devices: how many of them share the permutations out.
+        devices: how many of them there are.
+        rows: how many parts the rows are shared out in, which divides `devices`; these share the permutations out in
+            `devices / rows` parts. 1: each holds all rows. Not for "knn".
         precision: as in `permutation_test`.
 
     Raises:
@@ -269,7 +297,7 @@ def plan(
         457 s in all, 52.5 GB on each of 80
     """
     m = n if m is None else m
-    sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices}
+    sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices, "rows": rows}
     for name, size in sizes.items():
         as_number(size, name)
     if classes < 2 or n < 2:
@@ -278,37 +306,42 @@ def plan(
     one_of(precision, PRECISIONS, "precision")
     if not isinstance(device, Device):
         device = calibrate() if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
-    r = min(d, n - 1) if classifier in ("ridge", "lda") else d
-    prepare, fit, score = CLASSIFIERS[classifier](n, m, d, r, classes)
+    if devices % rows or (rows > 1 and classifier == "knn"):
+        raise ValueError(f"rows must divide devices, and be 1 for knn, but rows is {rows} and devices is {devices}.")
+    r = min(d, n - 1) if classifier in ("ridge", "lda") and rows == 1 else d
     labellings = permutations + 1
-    own = -(-labellings // devices)  # Of the device that has most.
-    held = _FLOAT * (m + n * (classifier == "knn") if classifier == "knn" else n * r + m * r)
+    # Of the device that has most.
+    own, own_n, own_m = -(-labellings // (devices // rows)), -(-n // rows), -(-m // rows)
+    whole = part = CLASSIFIERS[classifier](n, m, d, r, classes)
+    if rows > 1:
+        whole, part = _by_rows(classifier, n, m, d, classes, 1), _by_rows(classifier, own_n, own_m, d, classes, rows)
+    held = _FLOAT * (m + n if classifier == "knn" else own_n * r + own_m * r)
     fit_bytes = _FLOAT * ((classes - 1) * r * (classifier != "knn") + min(1_024, m) * classes)
-    batch_size = batch_size_of(n, fit_bytes, own, cached=device.cached)
+    batch_size = rows * -(-batch_size_of(n, fit_bytes, own, cached=device.cached) // rows)
     # While features are prepared: themselves, centred, and what becomes of both sets of rows.
-    memory = 2 * _FLOAT * n * d + _FLOAT * m * d + held + batch_size * (8 * n + fit_bytes)
+    memory = 2 * _FLOAT * own_n * d + _FLOAT * own_m * d + held + batch_size * (8 * n + fit_bytes)
 
-    def stage(name: str, cost: _Cost, sent: int = 0) -> Stage:
+    def stage(name: str, whole: _Cost, part: _Cost, sent: float | int, at_once: int = 1) -> Stage:
         # Preparing is in full precision, and done by every device; of all else each has its share.
         times, share, rate = (1, 1, "float32") if name == "prepare" else (labellings, own, precision)
-        seconds = share * (
-            cost.products / device.products[rate]
-            + cost.factors / device.factors
-            + cost.cells / device.cells
-            + cost.draws / device.draws
-        )
-        products, factors, cells, draws = (float(times * one) for one in cost)
-        return Stage(name, products, factors, cells, draws, float(sent), seconds + sent / device.link)
+        work = part.products / device.products[rate], part.factors / device.factors, part.cells / device.cells
+        seconds = share * (sum(work) + part.draws / device.draws)
+        products, factors, cells, draws = (float(times * one) for one in whole)
+        return Stage(name, products, factors, cells, draws, float(sent), seconds + sent / (device.link * at_once))
 
+    # What is sent along the rows, by all devices at once.
+    others, label = rows - 1, 1 if classes <= 256 else 4
+    scatter = 2 * 2 * others * (devices // rows) * _FLOAT * d * d * (classifier != "centroid")
+    sums = 3 * others * labellings * _FLOAT * (classes - 1) * d
     stages = (
-        stage("prepare", prepare, (devices - 1) * held),
-        stage("draw", _Cost(draws=n)),
-        stage("fit", fit),
-        stage("score", score, 8 * labellings * (devices > 1)),
+        stage("prepare", whole[0], part[0], scatter if rows > 1 else (devices - 1) * held, devices if rows > 1 else 1),
+        stage("draw", _Cost(draws=n), _Cost(draws=n / rows), others * labellings * label * n, devices),
+        stage("fit", whole[1], part[1], sums, devices),
+        stage("score", whole[2], part[2], 8 * labellings * (devices > 1)),
     )
     # A tenth is left for what the compiler needs besides.
-    needs = max(1, math.ceil(memory / (0.9 * device.memory)))
-    return Plan(stages, device, devices, batch_size, float(memory), needs)
+    needs = max(1, rows * math.ceil(memory / (0.9 * device.memory)))
+    return Plan(stages, device, devices, batch_size, float(memory), rows, needs)
 
 
 def calibrate(rounds: int = 5) -> Device:

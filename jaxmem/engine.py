@@ -83,7 +83,12 @@ def permutation_test(
             yours (a metric, a step of a pipeline) that was changed is noticed, but not what it calls by a global name,
             nor methods of your own classes: give the file another name when you change those.
         devices: JAX devices that share the permutations out among them; None: all that this process has, or the one
-            that `jax.default_device` names. A batch is that of all of them together, as many for each.
+            that `jax.default_device` names. A batch is that of all of them together, as many for each. Or a mesh,
+            `jax.make_mesh((2, 4), ("permutations", "rows"))` say, of either axis or both: along "rows" each device has
+            a part of the rows of X and of those to score, for classifiers whose fit is class sums, as above, metrics
+            that are sums over rows, and designs but `KFold`. X may then be an array that is already sharded like that,
+            on devices of several processes, too, or whatever is read in slices, of which every process takes its own.
+            Of devices of several processes, all make the same call, with the same y, and get the same result.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Returns:

@@ -67,7 +67,7 @@ def memorization_test(
         key: a seed or a JAX key; permutation b depends on it and on b alone.
         batch_size: permutations at once; None: chosen from the shapes.
         checkpoint: a file from which the same call goes on when it was killed; see `jm.permutation_test`.
-        devices: that share the permutations out among them; None: all.
+        devices: that share the permutations, or the rows, out among them; None: all; see `jm.permutation_test`.
         progress: show a bar on a terminal if it takes more than a moment.
 
     Raises:

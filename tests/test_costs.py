@@ -31,6 +31,30 @@ def test_the_costs_of_ridge_by_hand():
     assert planned.needs == 1 and planned.batch_size == 10
 
 
+def test_devices_share_rows_and_add_up_what_they_come_to():
+    sizes = {"n": 1_000, "d": 50, "classes": 10, "permutations": 399}
+    four, both = (plan(**sizes, device=UNIT, devices=k, rows=4) for k in (4, 8))
+    floats = 4 * 50 * 9
+    for planned, groups in ((four, 1), (both, 2)):
+        prepare, draw, fit, score = planned.stages
+        # Sums over four devices: twice three quarters of them from each, or three times; what is told, half of that.
+        assert prepare.sent == 2 * groups * 4 * (2 * 3 / 4 * 4 * 50 * 50)
+        assert draw.sent == 400 * 3 * 1_000 and score.sent == 8 * 400
+        assert fit.sent == 400 * 4 * (2 * 3 / 4 + 3 / 4) * floats
+        assert fit.products == 400 * (2 * 1_000 * 50 * 9 + 4 * 50 * 50 * 9)
+        assert fit.seconds == (400 / groups) * (2 * 250 * 50 * 9 + 50 * 50 * 9 + 250 * 9) + fit.sent / (4 * groups)
+        assert prepare.products == 6 * 1_000 * 50**2 + 6 * 50**3 + 6 * 50**3
+    assert four.rows == 4
+    of_one, of_four = (plan(8_000, 400, 3, 9, device=UNIT, devices=k, rows=k).memory for k in (1, 4))
+    assert of_one / 4 < of_four < of_one / 3
+    many = plan(**sizes | {"classes": 300}, device=UNIT, devices=4, rows=4)
+    assert many.stages[1].sent == 4 * draw.sent  # Labels of four bytes.
+    centroid = plan(**sizes, classifier="centroid", device=UNIT, devices=4, rows=4)
+    assert centroid.stages[0].sent == 0 and centroid.stages[2].products == 400 * 2 * 1_000 * 50 * 9
+    lda = plan(**sizes, classifier="lda", device=UNIT, devices=4, rows=4)
+    assert lda.stages[2].products == 400 * (2 * 1_000 * 50 * 9 + 4 * 50 * 9**2 + 4 * 50 * 50 * 9)
+
+
 def test_devices_share_all_but_preparing_and_are_sent_the_features_once():
     one, four = (plan(1_000, 50, 10, 399, device=DEVICES["h100"], devices=k) for k in (1, 4))
     assert [stage.sent for stage in one.stages] == [0, 0, 0, 0]
@@ -59,6 +83,9 @@ def test_products_are_those_that_xla_counts(name, unchecked):
 def test_what_does_not_fit_is_said():
     large = plan(1_281_167, 2_048, 1_000, 10_000, device="tpu-v5e", devices=8)
     assert large.needs > 1 and "It does not fit" in str(large) and large.batch_size == 2
+    assert not large.fits and "share the rows out in" in str(large)
+    shared = plan(1_281_167, 2_048, 1_000, 10_000, device="tpu-v5e", devices=8, rows=8)
+    assert shared.fits and "rows in 8 parts" in str(shared) and shared.memory < 16e9
     assert large.memory > 4 * 4 * 1_281_167 * 2_048
     fits = plan(1_281_167, 2_048, 1_000, 10_000, device="h100")
     assert fits.needs == 1 and "fit:" not in str(fits)
@@ -85,6 +112,8 @@ def test_costs_grow_with_every_size(name):
     [
         ({"n": 0}, "n must be an integer >= 1"),
         ({"classes": 1}, "two classes"),
+        ({"devices": 4, "rows": 3}, "rows must divide devices"),
+        ({"devices": 2, "rows": 2, "classifier": "knn"}, "be 1 for knn"),
         ({"classifier": "rigde"}, "'ridge'"),
         ({"device": "h1000"}, "'h100'"),
         ({"precision": "float16"}, "float32"),

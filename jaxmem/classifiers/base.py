@@ -46,7 +46,7 @@ once per (classifier, shapes, dtype). Adding one takes these four functions. Nea
 and `jm.permutation_test(NearestMean(), X, y, ...)` works, in batches, on every device.
 
 Where the fit is nothing but sums of rows by class, the training rows need not be in memory: four functions more, of
-which none sees all rows, let them be read a block at a time (`ClassSums`):
+which none sees all rows, let them be read a block at a time, or be shared out among devices (`ClassSums`):
 
     condense(moments, n_classes)   -> state    no labels: all that `moments` of the training rows decide; once
     summed(state, X)               -> rows     no labels: what is summed by class, of a block of training rows; (k, e)

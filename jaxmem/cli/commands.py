@@ -224,6 +224,7 @@ def plan_test(
     classifier: str = "ridge",
     device: str = "here",
     devices: int = 1,
+    rows: int = 1,
     precision: str = "float32",
     json: bool = False,
 ) -> None:
@@ -237,13 +238,13 @@ def plan_test(
         m: rows to score; none: as many as training rows.
         classifier: "ridge", "lda", "centroid" or "knn".
         device: "here", which is measured first, or by its data sheet "h100", "tpu-v5e" or "tpu-v5p".
-        devices: how many of them share the permutations out.
+        devices: how many of them there are.
+        rows: how many parts they share the rows out in; 1: each holds all, and they share the permutations out.
         precision: "float32", "tf32" or "bfloat16", of the products that depend on labels.
         json: print the numbers as JSON.
     """
-    planned = plan(
-        n, d, classes, permutations, m=m, classifier=classifier, device=device, devices=devices, precision=precision
-    )
+    options = {"m": m, "classifier": classifier, "device": device, "devices": devices, "rows": rows}
+    planned = plan(n, d, classes, permutations, **options, precision=precision)
     if json:
         _print_json({**dataclasses.asdict(planned), "seconds": planned.seconds})
     else:

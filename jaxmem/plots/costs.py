@@ -50,7 +50,7 @@ class PlanDisplay(Display):
             raise ValueError(f"plans must be a dict of what jaxmem.costs.plan returns, by name, but is {plans!r}.")
         stages = tuple(stage.name for stage in next(iter(plans.values())).stages)
         seconds = np.array([[stage.seconds for stage in each.stages] for each in plans.values()])
-        return cls(tuple(plans), stages, seconds, tuple(each.needs == 1 for each in plans.values())).plot(ax)
+        return cls(tuple(plans), stages, seconds, tuple(each.fits for each in plans.values())).plot(ax)
 
     def plot(self, ax: "Axes | None" = None) -> "PlanDisplay":
         """Draw it.
