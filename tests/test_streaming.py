@@ -286,9 +286,9 @@ def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
 
 
 def test_every_block_is_one_of_two_shapes_and_compiles_once(on_disk):
-    from jaxmem.fits import streamed
+    from jaxmem.fits import blockwise
 
-    functions = streamed._sums, streamed._scores, streamed._solved
+    functions = blockwise._sums, blockwise._scores, blockwise._solved
     for function in functions:
         function.clear_cache()
     for _ in range(2):
