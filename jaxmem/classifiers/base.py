@@ -168,7 +168,8 @@ def class_sums(
 
     def block(arrays: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         indicator = one_hot(arrays[0], n_classes, X.dtype)
-        return (indicator @ arrays[1], indicator.sum(axis=1)), None
+        # Rows are counted by a product, too: a sum along rows does not vectorise on CPU, and costs a tenth of the fit.
+        return (indicator @ arrays[1], indicator @ jnp.ones(indicator.shape[1], X.dtype)), None
 
     return over_row_blocks(block, (labels, X))[0]
 

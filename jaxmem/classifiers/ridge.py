@@ -213,7 +213,11 @@ def _scores(params: _Params, rows: Float[Array, "m ..."]) -> Float[Array, "... m
     # The alphas are an axis of the rows or, where those come a block at a time, of the coefficients.
     scores = jnp.einsum("...cr,m...r->...cm", params.sums, rows)
     scores = scores + jnp.broadcast_to(params.prior[:, None], scores.shape)
-    scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
+    # The last class is the rest to one. Class by class XLA makes one loop of it and of what follows; a sum over classes
+    # it sets apart, and reads and writes all scores twice more.
+    whole = jnp.ones_like(scores[..., 0, :])
+    rest, _ = jax.lax.scan(lambda left, one: (left - one, None), whole, jnp.moveaxis(scores, -2, 0), unroll=16)
+    scores = jnp.concatenate([scores, rest[..., None, :]], axis=-2)
     return jnp.swapaxes(scores, -1, -2)
 
 
