@@ -193,9 +193,9 @@ class _Cost(NamedTuple):
 
 
 def _ridge(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
-    # Two Gram matrices and the coordinates; the rows to score; whitening, inverse and basis. In r < d dimensions first
-    # an orthonormal basis of the rows.
-    products = 6 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
+    # Two Gram matrices, of which a quarter is mirrored, and the coordinates; the rows to score; whitening, inverse and
+    # basis. In r < d dimensions first an orthonormal basis of the rows.
+    products = 5 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
     return _Cost(products, 18 * r**3), _sums(n, r, C), _scores(m, r, C)
 
 
