@@ -22,7 +22,8 @@ from jaxmem.studies.cluster import run_on_dask
 from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import as_config, versions
 from jaxmem.studies.shards import Shard
-from jaxmem.studies.study import ABOUT, forget, run
+from jaxmem.studies.store import ABOUT, forget
+from jaxmem.studies.study import run
 from jaxmem.studies.summary import numbers
 
 if TYPE_CHECKING:

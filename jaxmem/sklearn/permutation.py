@@ -23,7 +23,7 @@ from sklearn.utils.multiclass import type_of_target
 from jaxmem.inference import pvalue
 from jaxmem.inputs import Labels, as_features
 from jaxmem.metrics import METRICS
-from jaxmem.permutations import Plan
+from jaxmem.permutations import PermutationPlan
 from jaxmem.scoring import score_permutations
 from jaxmem.sklearn.twins import NoTwin, twin_of
 from jaxmem.validation import Design, KFold, Part
@@ -167,7 +167,7 @@ def _fast(
                 metric=METRICS[scoring],
                 n_permutations=n_permutations,
                 key=jax.random.key(0),  # Draws nothing: scikit-learn has drawn.
-                planned=Plan(_Table(jnp.asarray(table)), n_permutations, exact=False),
+                planned=PermutationPlan(_Table(jnp.asarray(table)), n_permutations, exact=False),
                 progress=progress,
             )
         scores = scored.views["cv"].paired

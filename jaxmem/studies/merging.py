@@ -13,8 +13,8 @@ from jaxmem.studies.experiment import Setting
 from jaxmem.studies.records import Record
 from jaxmem.studies.rows import digest
 from jaxmem.studies.shards import Shard
-from jaxmem.studies.store import Store
-from jaxmem.studies.study import ABOUT, Study, computed, differing, forget, recorded
+from jaxmem.studies.store import ABOUT, Store, differing, forget
+from jaxmem.studies.study import Study, computed, recorded
 
 __all__ = ["merge", "run_shard"]
 
