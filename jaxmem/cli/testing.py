@@ -32,10 +32,10 @@ class Options:
             of several arrays one of them, as FILE:NAME. Of a table all columns, but for those named here.
         labels: a file with a label per example, or the name of a column or array in the file of features.
         copies: score perturbed copies of the rows, which have the labels of their sources: a file of their features.
-        source: the row, counted from 0, that each copy was made from: a file, or a name in that of the copies; none:
+        source: the row, counted from 0, that each copy was made from: a file, or a name in that of the copies; None:
             the same rows in the same order.
         holdout: score independent rows with labels of their own: a file of their features.
-        holdout_labels: their labels, a file or a name in that of the holdout; none: the name that `labels` is.
+        holdout_labels: their labels, a file or a name in that of the holdout; None: the name that LABELS is.
         folds: score by cross-validation in so many folds, if there are neither copies nor a holdout.
         drop: columns of tables that are neither features nor labels.
         classifier: a shallow classifier by name, "ridge", "lda", "centroid", "naive-bayes", "knn", "softmax" or "svm",
