@@ -143,6 +143,8 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
         raise ValueError(
             f"{options.features} has {len(X)} rows, but {options.labels} has {len(y)} labels: give one label per row."
         )
+    if options.copies is None and options.holdout is None and not 2 <= options.folds <= len(X):
+        raise ValueError(f"folds must be 2 to {len(X)}, the rows of {options.features}, but is {options.folds}.")
     copies = holdout = None
     if options.copies is not None:
         source = None if options.source is None else read_labels(options.source, options.copies, "source")

@@ -90,7 +90,11 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     if not _is_file(path):
         path, name = _split(beside)[0], where
     file = _open(path)
-    values = np.asarray(file.read(_member(file, name, ("y", "labels"), what)))
+    try:
+        member = _member(file, name, ("y", "labels"), what)
+    except ValueError as error:
+        raise ValueError(f"{error} Or name a file of {what}.") from error
+    values = np.asarray(file.read(member))
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:
@@ -186,6 +190,8 @@ def _zarr(path: Path) -> _File:
 
 
 def _table(frame: Any, path: Path) -> _File:
+    if frame.empty:
+        raise ValueError("it has no rows")
     frame.columns = [str(column) for column in frame.columns]
     return _File(path, list(frame.columns), lambda name: frame[name].to_numpy(), table=True)
 
@@ -195,6 +201,11 @@ def _csv(path: Path) -> _File:
 
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     first = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+    if len(first) == 1 and any(other in str(first.iloc[0]) for other in ";\t"):
+        raise ValueError(
+            f"{first.iloc[0]!r} is one column: columns of .csv are separated by commas and those of .tsv by tabs, and "
+            "numbers have a decimal point"
+        )
     numbers = all(_is_number(value) for value in first)  # A table without a head: columns are called 0, 1, ...
     if not numbers and first.isna().any():
         raise ValueError(

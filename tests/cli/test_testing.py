@@ -156,7 +156,11 @@ def test_the_p_value_is_printed(here, capsys):
         (["X.npy", "y.npy", "--holdout-labels", "y.npy"], "--holdout-labels are there, but no holdout"),
         (["X.npy", "y.npy", "--memorization"], "memorization is about perturbed copies"),
         (["X.npy", "y.npy", "--scheme", "within"], "blocks"),
-        (["X.npy", "y.npy", "--folds", "41"], "there are only 40 rows"),
+        (["X.npy", "y.npy", "--folds", "41"], "folds must be 2 to 40, the rows of X.npy, but is 41"),
+        (["X.npy", "y.npy", "--folds", "1"], "folds must be 2 to 40"),
+        (["table.csv", "labels"], "but is 'labels'. Or name a file of labels."),
+        (["german.csv", "y"], "columns of .csv are separated by commas"),
+        (["head.csv", "y"], "head.csv cannot be read as .csv: it has no rows"),
         (["X.npy", "y.npy", "--n-permutations", "0"], "--n-permutations must be an integer >= 1"),
         (["bad.npy", "y.npy"], "bad.npy has NaN or infinite features in 40 of 40 rows"),
         (["bad.npy", "y.npy", "--copies", "X.npy"], "bad.npy has NaN or infinite features in 40 of 40 rows"),
@@ -170,6 +174,8 @@ def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, here, ca
     np.save("short.npy", y[:-1])
     np.save("bad.npy", np.full_like(X, np.nan))
     np.save("objects.npy", np.array(["a", None] * 20, object), allow_pickle=True)
+    (here / "german.csv").write_text("a;y\n1,5;0\n2,5;1\n")
+    (here / "head.csv").write_text("a,y\n")
     before = set(here.iterdir())
     try:
         code = main(["test", *arguments])
