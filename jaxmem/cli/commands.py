@@ -120,7 +120,8 @@ def run_test(output: Flat[Output], setting: Flat[Options]) -> None:
 
     folder = write_folder(folder, write, force=output.force)
     forget(unfinished)
-    output.tell(f"{test}\n\n{_listed(folder)}", {**as_values(test), **_files(folder)})
+    verdict = f"\n\n{test.verdict()}" if isinstance(test, MemorizationTest) else ""
+    output.tell(f"{test}{verdict}\n\n{_listed(folder)}", {**as_values(test), **_files(folder)})
 
 
 def merge_shards(output: Flat[Output], folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:

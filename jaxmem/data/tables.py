@@ -108,7 +108,10 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
         if np.isnan(values).any():
             raise ValueError(f"{what}: missing in {np.isnan(values).sum()} of {len(values)} rows of {path}: drop them.")
         if not (np.isfinite(values) & (values == np.round(values))).all():
-            raise ValueError(f"{what}: {path} has numbers that are not whole, which are no classes: group them.")
+            raise ValueError(
+                f"{what}: {path} has numbers that are not whole, but whole numbers or words are expected. Group a "
+                "continuous target into classes."
+            )
         values = values.astype(np.int64)
     return values
 

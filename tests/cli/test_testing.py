@@ -139,6 +139,12 @@ def test_the_p_value_is_printed(here, capsys):
     assert "--force" in capsys.readouterr().err
 
 
+def test_the_verdict_is_printed(here, capsys):
+    copies = ["--copies", "copies.npz", "--source", "source"]
+    assert main(["test", "X.npy", "y.npy", *copies, "--memorization", "--n-permutations", "49"]) == 0
+    assert "as Ridge(alpha=1.0, standardize=False) sees it" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
