@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import inspect
 import io
+import itertools
 import os
 import re
 import signal
@@ -183,9 +184,9 @@ def _any_study(defaults: Mapping[str, Any]) -> Any:
 
 def _file_in(arguments: Sequence[str]) -> str | None:
     """The file that --config names."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in itertools.pairwise([*arguments, ""]):
         if word == "--config":
-            return following
+            return following or None
         if word.startswith("--config="):
             return word.removeprefix("--config=")
     return None

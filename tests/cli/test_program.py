@@ -45,6 +45,12 @@ def test_help_is_in_words_that_can_be_typed(command, capsys):
     assert not re.findall(r"`[a-z]+_[a-z_]+`", text)
 
 
+def test_without_a_command_all_are_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2 and "Expected one of {run, test, study," in capsys.readouterr().err
+
+
 def test_run_writes_the_results_and_prints_the_table(tmp_path, capsys):
     output = tmp_path / "deep" / "out"
     assert main([*QUICK[:-1], "--output", str(output)]) == 0
