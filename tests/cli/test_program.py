@@ -15,7 +15,7 @@ import xarray
 from jaxmem.cli import main
 from jaxmem.cli.commands import COMMANDS
 from jaxmem.data import load
-from jaxmem.studies import STUDIES
+from jaxmem.studies import STUDIES, Record
 
 QUICK = [
     "run", "--n-train", "100", "--seeds", "2", "--widths", "16", "--epochs", "1", "--n-permutations", "9",
@@ -248,6 +248,13 @@ def test_results_of_a_newer_version_are_refused(tmp_path, capsys):
     data.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
     assert main(["report", str(tmp_path)]) == 1
     assert "has format 2, but this jaxmem reads up to 1: upgrade" in capsys.readouterr().err
+
+
+def test_results_of_a_study_that_is_unknown_here_are_refused(tmp_path, capsys):
+    folder = Record("mine", config={}, data=xarray.Dataset()).save(tmp_path / "mine")
+    assert main(["report", str(folder)]) == 1
+    assert "the study of the record must be one of 'epochs'" in capsys.readouterr().err
+    assert not (folder / "index.html").exists()
 
 
 @pytest.mark.nightly
