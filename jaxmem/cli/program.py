@@ -182,6 +182,13 @@ def _any_study(defaults: Mapping[str, Any]) -> Any:
     ]
 
 
+def _command(arguments: Sequence[str]) -> str:
+    """What is to be done, as configuration files call it: "study epochs" say."""
+    studies = [word for word in arguments if word in STUDIES] if arguments[:1] == ["study"] else []
+    words = " ".join([*arguments[:1], *studies[:1]])
+    return _SHORT.get(words, words)
+
+
 def _file_in(arguments: Sequence[str]) -> str | None:
     """The file that --config names."""
     for word, following in itertools.pairwise([*arguments, ""]):
@@ -202,9 +209,7 @@ def _from_file(arguments: Sequence[str]) -> dict[str, Any]:
     path = _file_in(arguments)
     if path is None:
         return {}
-    studies = [word for word in arguments if word in STUDIES] if arguments[0] == "study" else []
-    wanted = " ".join([arguments[0], *studies[:1]])
-    wanted = one_of(_SHORT.get(wanted, wanted), _DEFAULTS, "the command with --config")
+    wanted = one_of(_command(arguments), _DEFAULTS, "the command with --config")
     try:
         values = read_toml(path)
         command, made_with = values.pop("command", wanted), values.pop("versions", {})
@@ -243,7 +248,7 @@ def _in_options(message: str, arguments: Sequence[str]) -> str:
 
     With a configuration file the choice may stand there, by its name in Python, unless its option was typed.
     """
-    names = {name for setting in _DEFAULTS.values() for name in _fields(setting) if "_" in name}
+    names = {name for name in _fields(_DEFAULTS.get(_command(arguments))) if "_" in name}
     if _file_in(arguments) is not None:
         names &= {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
     options = {name: "--" + name.replace("_", "-") for name in names}
@@ -251,7 +256,6 @@ def _in_options(message: str, arguments: Sequence[str]) -> str:
 
 
 def _fields(config: Any) -> Iterator[str]:
-    for name, value in vars(config).items():
+    for name, value in vars(config).items() if dataclasses.is_dataclass(config) else ():
         yield name
-        if dataclasses.is_dataclass(value):
-            yield from _fields(value)
+        yield from _fields(value)

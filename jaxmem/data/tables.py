@@ -93,7 +93,7 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     try:
         member = _member(file, name, ("y", "labels"), what)
     except ValueError as error:
-        raise ValueError(f"{error} Or name a file of {what}.") from error
+        raise ValueError(f"{error} Or name a file of them.") from error
     values = np.asarray(file.read(member))
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -108,9 +108,9 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
         if np.isnan(values).any():
             raise ValueError(f"{what}: missing in {np.isnan(values).sum()} of {len(values)} rows of {path}: drop them.")
         if not (np.isfinite(values) & (values == np.round(values))).all():
+            remedy = " Group a continuous target into classes." if "labels" in what else ""
             raise ValueError(
-                f"{what}: {path} has numbers that are not whole, but whole numbers or words are expected. Group a "
-                "continuous target into classes."
+                f"{what}: {path} has numbers that are not whole, but whole numbers or words are expected.{remedy}"
             )
         values = values.astype(np.int64)
     return values
