@@ -11,7 +11,7 @@ import pytest
 
 import jaxmem as jm
 from jaxmem.cli import main
-from jaxmem.costs import CLASSIFIERS, DEVICES, Device, calibrate, plan
+from jaxmem.costs import _COSTS, DEVICES, Device, calibrate, plan
 from jaxmem.fits import PreparedFit
 from jaxmem.fits.prepared import _totals
 from jaxmem.metrics import METRICS
@@ -73,7 +73,7 @@ def test_this_device_is_measured():
     assert all(0 < rate < 1e16 and math.isfinite(rate) for rate in rates) and device.cached
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", _COSTS)
 def test_costs_grow_with_every_size(name):
     small = plan(500, 20, 4, 99, classifier=name, device=UNIT).seconds
     for sizes in ((600, 20, 4, 99), (500, 30, 4, 99), (500, 20, 5, 99), (500, 20, 4, 199)):
