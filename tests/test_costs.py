@@ -23,7 +23,7 @@ UNIT = Device("unit", dict.fromkeys(("float32", "tf32", "bfloat16"), 1.0), 1.0, 
 def test_the_costs_of_ridge_by_hand():
     planned = plan(100, 5, 3, 9, m=40, device=UNIT)
     prepare, draw, fit, score = planned.stages
-    assert prepare.products == 6 * 100 * 25 + 2 * 40 * 25 + 6 * 125 and prepare.factors == 18 * 125
+    assert prepare.products == 5 * 100 * 25 + 2 * 40 * 25 + 6 * 125 and prepare.factors == 18 * 125
     assert draw.draws == 10 * 100 and draw.products == 0
     assert (fit.products, fit.cells) == (10 * 2 * 100 * 5 * 2, 10 * 100 * 2)
     assert (score.products, score.cells) == (10 * 2 * 40 * 5 * 2, 10 * 40 * 3)
