@@ -42,7 +42,7 @@ from jaxmem.permutations import random_stream
 from jaxmem.scoring import PRECISIONS
 from jaxmem.validation import Part
 
-__all__ = ["ATTAINED", "CLASSIFIERS", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
+__all__ = ["ATTAINED", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
 
 ATTAINED = 0.6
 _FLOAT = 4  # Bytes of a feature.
@@ -205,9 +205,9 @@ class _Cost(NamedTuple):
 
 
 def _ridge(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
-    # Two Gram matrices and the coordinates; the rows to score; whitening, inverse and basis. In r < d dimensions first
-    # an orthonormal basis of the rows.
-    products = 6 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
+    # Two Gram matrices, of which a quarter is mirrored, and the coordinates; the rows to score; whitening, inverse and
+    # basis. In r < d dimensions first an orthonormal basis of the rows.
+    products = 5 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
     return _Cost(products, 18 * r**3), _sums(n, r, C), _scores(m, r, C)
 
 
@@ -237,7 +237,7 @@ def _scores(m: int, r: int, C: int) -> _Cost:
     return _Cost(2 * m * r * (C - 1), cells=m * C)
 
 
-CLASSIFIERS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost, _Cost]]] = {
+_COSTS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost, _Cost]]] = {
     "ridge": _ridge,
     "lda": _lda,
     "centroid": _centroid,
@@ -246,11 +246,11 @@ CLASSIFIERS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost
 
 
 def _by_rows(classifier: str, n: int, m: int, d: int, C: int, R: int) -> tuple[_Cost, _Cost, _Cost]:
-    """As `CLASSIFIERS` have it, of one of `R` devices that share the rows out and has `n` and `m` of them."""
+    """As `_COSTS` have it, of one of `R` devices that share the rows out and has `n` and `m` of them."""
     if classifier == "centroid":
         return _centroid(n, m, d, d, C)
     # Two Gram matrices, of rows as they are and along axes, and their factorisations; the classifier's, of d rows.
-    prepare, fit, _ = CLASSIFIERS[classifier](d, 0, d, d, C)
+    prepare, fit, _ = _COSTS[classifier](d, 0, d, d, C)
     prepare = _Cost(prepare.products + 6 * n * d * d, prepare.factors + 18 * d**3)
     # Equations are solved for coefficients of the features, each by one of the devices.
     solve = fit.products - _sums(d, d, C).products + 4 * d * d * (C - 1)
@@ -302,7 +302,7 @@ def plan(
         as_number(size, name)
     if classes < 2 or n < 2:
         raise ValueError(f"a test takes two rows and two classes, but n is {n} and classes is {classes}.")
-    one_of(classifier, CLASSIFIERS, "classifier")
+    one_of(classifier, _COSTS, "classifier")
     one_of(precision, PRECISIONS, "precision")
     if not isinstance(device, Device):
         device = calibrate() if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
@@ -312,7 +312,7 @@ def plan(
     labellings = permutations + 1
     # Of the device that has most.
     own, own_n, own_m = -(-labellings // (devices // rows)), -(-n // rows), -(-m // rows)
-    whole = part = CLASSIFIERS[classifier](n, m, d, r, classes)
+    whole = part = _COSTS[classifier](n, m, d, r, classes)
     if rows > 1:
         whole, part = _by_rows(classifier, n, m, d, classes, 1), _by_rows(classifier, own_n, own_m, d, classes, rows)
     held = _FLOAT * (m + n if classifier == "knn" else own_n * r + own_m * r)

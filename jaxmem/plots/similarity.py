@@ -41,6 +41,16 @@ class SimilarityDisplay(Display):
         groups: the group of every network, shape (N,).
         measure: says how similarities become distances.
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import SimilarityDisplay
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> test = jm.group_similarity_test(alike, ["true"] * 5 + ["random"] * 5, "true", "random")
+        >>> SimilarityDisplay.from_result(test).groups.count("true")
+        5
     """
 
     similarities: Float[np.ndarray, "N N"]
@@ -105,8 +115,8 @@ class SimilarityDisplay(Display):
         """
         title = self.measure if isinstance(self.measure, str) else ""
         if one_of(kind, ("heatmap", "map"), "kind") == "heatmap":
-            return self._on(similarity_heatmap(self.similarities, self.groups, axes=ax, title=title))
-        ax = similarity_map(self.similarities, self.groups, measure=self.measure, axes=ax, title=title)
+            return self._on(similarity_heatmap(self.similarities, self.groups, ax=ax, title=title))
+        ax = similarity_map(self.similarities, self.groups, measure=self.measure, ax=ax, title=title)
         legend_below(ax, n_columns=3)
         return self._on(ax)
 
@@ -115,7 +125,7 @@ def similarity_heatmap(
     similarities: Float[np.ndarray, "N N"],
     groups: Sequence[str],
     *,
-    axes: "Axes | None" = None,
+    ax: "Axes | None" = None,
     title: str = "",
     low: float | None = None,
     high: float | None = None,
@@ -125,30 +135,39 @@ def similarity_heatmap(
     Args:
         similarities: shape (N, N); see `jm.similarities`.
         groups: the group of every network, shape (N,); groups are drawn in the order in which they first appear.
-        axes: Matplotlib axes to draw on; None: those of a new figure (`axes.figure`).
+        ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the matrix.
         low, high: similarities of the first and last colour; None: the smallest and largest off the diagonal.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.plots import similarity_heatmap
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> axes = similarity_heatmap(alike, ["true"] * 5 + ["random"] * 5, title="cka")
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['true', 'random']
     """
     names = list(dict.fromkeys(groups))
     order = np.argsort([names.index(group) for group in groups], kind="stable")
     matrix = np.asarray(similarities, float)[np.ix_(order, order)]
     sizes = [list(groups).count(name) for name in names]
-    axes = axes_for(axes, 4.6, 4.2)
+    ax = axes_for(ax, 4.6, 4.2)
     off = matrix[~np.eye(len(matrix), dtype=bool)]
     first, last = float(off.min() if low is None else low), float(off.max() if high is None else high)
-    image = axes.imshow(matrix, cmap="viridis", vmin=first, vmax=max(last, first + 1e-9))
+    image = ax.imshow(matrix, cmap="viridis", vmin=first, vmax=max(last, first + 1e-9))
     edges = np.cumsum([0, *sizes]) - 0.5
     for edge in edges[1:-1]:
-        axes.axhline(edge, color="white", lw=1)
-        axes.axvline(edge, color="white", lw=1)
+        ax.axhline(edge, color="white", lw=1)
+        ax.axvline(edge, color="white", lw=1)
     middles = (edges[1:] + edges[:-1]) / 2
-    axes.set_xticks(middles, names, rotation=35, ha="right", fontsize=8)
-    axes.set_yticks(middles, names, fontsize=8)
-    axes.tick_params(length=0)
-    axes.grid(False)
-    axes.set_title(title, fontsize=10)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
-    return axes
+    ax.set_xticks(middles, names, rotation=35, ha="right", fontsize=8)
+    ax.set_yticks(middles, names, fontsize=8)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.set_title(title, fontsize=10)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    return ax
 
 
 def similarity_map(
@@ -156,7 +175,7 @@ def similarity_map(
     groups: Sequence[str],
     *,
     measure: str | Measure | Facts = "cka",
-    axes: "Axes | None" = None,
+    ax: "Axes | None" = None,
     title: str = "",
 ) -> "Axes":
     """Draw networks as points in the plane, the nearer the more alike, by classical multidimensional scaling.
@@ -165,19 +184,27 @@ def similarity_map(
         similarities: shape (N, N), by `measure`.
         groups: the group of every network, shape (N,).
         measure: says how similarities become distances.
-        axes: Matplotlib axes to draw on; None: those of a new figure.
+        ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the map; the share of the squared distances that the plane shows is added to it.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.plots import similarity_map
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> similarity_map(alike, ["true"] * 5 + ["random"] * 5, title="cka").get_title()[:4]
+        'cka '
     """
     places, share = classical_scaling(square_distance(np.asarray(similarities, float), measure))
-    axes = axes_for(axes, 4.4, 4.0)
+    ax = axes_for(ax, 4.4, 4.0)
     for number, name in enumerate(dict.fromkeys(groups)):
         own = places[np.array([group == name for group in groups])]
         color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
-        axes.scatter(own[:, 0], own[:, 1], c=color, marker=marker, label=name, s=36, alpha=0.85, linewidths=0)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.grid(alpha=0.25)
-    axes.set_title(f"{title} ({share:.0%} shown)".strip(), fontsize=10)
-    return axes
+        ax.scatter(own[:, 0], own[:, 1], c=color, marker=marker, label=name, s=36, alpha=0.85, linewidths=0)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.grid(alpha=0.25)
+    ax.set_title(f"{title} ({share:.0%} shown)".strip(), fontsize=10)
+    return ax
 
 
 def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
@@ -186,6 +213,21 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
     Args:
         data: the numbers of the study `dissect`; a row of panels for every set of rows, a column for every measure, at
             the last hidden layer, or at the output for measures of functions.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import similarity_over_epochs
+        >>> means = xarray.DataArray(
+        ...     np.full((1, 1, 3, 2, 1), 0.8),
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [0, 1, 5], "layer": ["layer1", "output"],
+        ...         "group": ["true"],
+        ...     },
+        ... )
+        >>> data = xarray.Dataset({"within_mean": means, "within_low": means - 0.1, "within_high": means + 0.1})
+        >>> [panel.get_title() for panel in similarity_over_epochs(data).axes]
+        ['cka']
     """
     figure, panels = grid(data.sizes["rows"], data.sizes["measure"], sharex=False, shares=False)
     places = np.arange(data.sizes["epoch"])
@@ -215,20 +257,56 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
 
 
 def heatmaps_figure(data: "xarray.Dataset") -> "Figure":
-    """Similarities of all networks of the study `dissect` on test rows at the last epoch, a heat map per measure."""
+    """Similarities of all networks of the study `dissect` on test rows at the last epoch, a heat map per measure.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import heatmaps_figure
+        >>> alike = np.full((1, 1, 1, 2, 4, 4), 0.2)
+        >>> alike[..., :2, :2] = 0.8
+        >>> cell = ("measure", "rows", "epoch", "layer", "network", "other_network")
+        >>> data = xarray.Dataset(
+        ...     {"similarity": (cell, alike)},
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [5], "layer": ["layer1", "output"],
+        ...         "group_of_network": ("network", ["true", "true", "random", "random"]),
+        ...     },
+        ... )
+        >>> [panel.get_title() for panel in heatmaps_figure(data).axes if panel.images]
+        ['cka, layer1']
+    """
     figure, panels, groups = _per_measure(data)
     for panel, (measure, layer, matrix) in zip(panels.flat, _last(data), strict=False):
         title = f"{measure}, {layer}" + ("" if FACTS[measure].larger_is_similar else " (0: alike)")
-        similarity_heatmap(matrix, groups, axes=panel, title=title)
+        similarity_heatmap(matrix, groups, ax=panel, title=title)
     figure.suptitle(f"Similarity of networks on test rows, epoch {int(data.epoch.values[-1])}", fontsize=12)
     return figure
 
 
 def maps_figure(data: "xarray.Dataset") -> "Figure":
-    """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure."""
+    """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import maps_figure
+        >>> alike = np.full((1, 1, 1, 2, 4, 4), 0.2)
+        >>> alike[..., :2, :2] = 0.8
+        >>> cell = ("measure", "rows", "epoch", "layer", "network", "other_network")
+        >>> data = xarray.Dataset(
+        ...     {"similarity": (cell, alike)},
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [5], "layer": ["layer1", "output"],
+        ...         "group_of_network": ("network", ["true", "true", "random", "random"]),
+        ...     },
+        ... )
+        >>> len(maps_figure(data).axes)
+        1
+    """
     figure, panels, groups = _per_measure(data)
     for panel, (measure, _, matrix) in zip(panels.flat, _last(data), strict=False):
-        similarity_map(matrix, groups, measure=FACTS[measure], axes=panel, title=measure)
+        similarity_map(matrix, groups, measure=FACTS[measure], ax=panel, title=measure)
     return finish(
         figure, panels[0, 0], f"Networks by their similarity on test rows, epoch {int(data.epoch.values[-1])}"
     )
