@@ -294,7 +294,7 @@ def plan(
         >>> print(plan(1_281_167, 2_048, 1_000, 10_000, device="h100", precision="tf32"))
         1 x NVIDIA H100 SXM, ...
         ...
-        457 s in all, 52.5 GB on each of 80
+        456 s in all, 52.5 GB on each of 80
     """
     m = n if m is None else m
     sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices, "rows": rows}
