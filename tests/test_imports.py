@@ -49,6 +49,7 @@ WITHIN_FUNCTIONS = {
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
     "effects": {"scipy"},
+    "similarity": {"scipy", "threadpoolctl"},
 }
 
 
