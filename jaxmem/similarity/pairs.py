@@ -66,6 +66,8 @@ def similarities(
 ) -> Float[np.ndarray, "N N"]:
     """Similarities of every network with every other, by what they make of the same rows.
 
+    Meanwhile NumPy's and SciPy's BLAS have one thread in the whole process: XLA takes pairs over the cores.
+
     Args:
         networks: one array a network, as for `pair_similarity`: a list, a mapping, or an array with a leading axis of
             networks. Two or more.
@@ -106,8 +108,8 @@ def similarities(
 def _blas_threads() -> "ThreadpoolController":
     """The threads of what JAX takes its factorisations from on a CPU, SciPy's OpenBLAS.
 
-    XLA gives every core factorisations of its own. Where each of them asks for all threads, they wait for each other:
-    the singular values of 64 matrices of 256 x 256 then take five times as long of all cores' time.
+    XLA gives every core factorisations of its own. Where each of these asks for all threads, they wait for each other:
+    the singular values of 64 matrices of 256 x 256 then take five times the processors' time.
     """
     import scipy.linalg  # noqa: F401 - Only what is loaded already is found.
     from threadpoolctl import ThreadpoolController
