@@ -10,8 +10,8 @@ use all cores.
 `textbook_at_most` is by how much the textbook's loop could be beaten at all, by a program that does for a pair only
 what no way around is known of, and for a network nothing: `products`, a matrix product a pair of the features of both,
 as a loop in NumPy or as XLA takes it for eight networks against eight, whichever is faster; and `singular`, LAPACK's
-singular values of these products (for PWCCA, vectors too), over all cores. For Procrustes and predictivity it is far
-below 20.
+singular values of these products (for PWCCA, vectors too), over all cores. For Procrustes and predictivity it is
+below 20, whatever the program.
 """
 
 import os
