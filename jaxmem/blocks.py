@@ -1,6 +1,7 @@
 """Work on many rows a block at a time, so that what a block needs stays in the cache and memory stays bounded."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -34,16 +35,16 @@ def over_row_blocks(
     def block(start: Any, size: int) -> Any:
         return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, size), arrays)
 
-    def step(sums: Any, index: Any) -> tuple[Any, Any]:
-        new, rows = function(block(index * block_rows, block_rows))
-        return jax.tree.map(jnp.add, sums, new), rows
+    def step(index: Any, done: tuple[Any, Any], size: int = block_rows) -> tuple[Any, Any]:
+        new_sums, new_rows = function(block(index * block_rows, size))
+        put = partial(jax.lax.dynamic_update_slice_in_dim, start_index=index * block_rows, axis=0)
+        return jax.tree.map(jnp.add, done[0], new_sums), jax.tree.map(put, done[1], new_rows)
 
-    zeros, _ = jax.eval_shape(lambda: function(block(0, block_rows)))
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), zeros)
-    sums, rows = jax.lax.scan(step, zeros, jnp.arange(n_blocks))
-    rows = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), rows)
-    if rest:
-        last, last_rows = function(block(n_blocks * block_rows, rest))
-        sums = jax.tree.map(jnp.add, sums, last)
-        rows = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), rows, last_rows)
-    return sums, rows
+    # Rows are written where they stay: concatenated, all of them would be copied once more.
+    sums, rows = jax.eval_shape(lambda: function(block(0, block_rows)))
+    empty = (
+        jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), sums),
+        jax.tree.map(lambda a: jnp.zeros((n, *a.shape[1:]), a.dtype), rows),
+    )
+    done = jax.lax.fori_loop(0, n_blocks, step, empty)
+    return step(n_blocks, done, rest) if rest else done

@@ -92,7 +92,7 @@ class Checkpoint:
         if header["checkpoint"] != FORMAT:
             raise ValueError(
                 f"The checkpoint {self.path} has format {header['checkpoint']}, but this jaxmem reads {FORMAT}. It was "
-                "left as it is. Finish it with the version of jaxmem that began it, or name another file."
+                f"left as it is, for the version of jaxmem that began it. {_REMEDY}"
             )
         try:
             run = dict(header["run"])
@@ -108,7 +108,7 @@ class Checkpoint:
         if done is None:
             raise ValueError(
                 f"The checkpoint {self.path} is of another test: it differs in {', '.join(others)}. It was left as it "
-                "is. Call with the arguments that made it, or name another file."
+                f"is, for the call that made it. {_REMEDY}"
             )
         if done.n_labellings > total:
             raise ValueError(

@@ -38,7 +38,7 @@ from jaxmem.permutations import random_stream
 from jaxmem.scoring import PRECISIONS
 from jaxmem.validation import Part
 
-__all__ = ["ATTAINED", "CLASSIFIERS", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
+__all__ = ["ATTAINED", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
 
 ATTAINED = 0.6
 _FLOAT = 4  # Bytes of a feature.
@@ -193,9 +193,9 @@ class _Cost(NamedTuple):
 
 
 def _ridge(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
-    # Two Gram matrices and the coordinates; the rows to score; whitening, inverse and basis. In r < d dimensions first
-    # an orthonormal basis of the rows.
-    products = 6 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
+    # Two Gram matrices, of which a quarter is mirrored, and the coordinates; the rows to score; whitening, inverse and
+    # basis. In r < d dimensions first an orthonormal basis of the rows.
+    products = 5 * n * r * r + 2 * m * d * r + 6 * r**3 + (4 * d * n * r if r < d else 0)
     return _Cost(products, 18 * r**3), _sums(n, r, C), _scores(m, r, C)
 
 
@@ -225,7 +225,7 @@ def _scores(m: int, r: int, C: int) -> _Cost:
     return _Cost(2 * m * r * (C - 1), cells=m * C)
 
 
-CLASSIFIERS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost, _Cost]]] = {
+_COSTS: Mapping[str, Callable[[int, int, int, int, int], tuple[_Cost, _Cost, _Cost]]] = {
     "ridge": _ridge,
     "lda": _lda,
     "centroid": _centroid,
@@ -274,12 +274,12 @@ def plan(
         as_number(size, name)
     if classes < 2 or n < 2:
         raise ValueError(f"a test takes two rows and two classes, but n is {n} and classes is {classes}.")
-    one_of(classifier, CLASSIFIERS, "classifier")
+    one_of(classifier, _COSTS, "classifier")
     one_of(precision, PRECISIONS, "precision")
     if not isinstance(device, Device):
         device = calibrate() if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
     r = min(d, n - 1) if classifier in ("ridge", "lda") else d
-    prepare, fit, score = CLASSIFIERS[classifier](n, m, d, r, classes)
+    prepare, fit, score = _COSTS[classifier](n, m, d, r, classes)
     labellings = permutations + 1
     own = -(-labellings // devices)  # Of the device that has most.
     held = _FLOAT * (m + n * (classifier == "knn") if classifier == "knn" else n * r + m * r)

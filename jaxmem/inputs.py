@@ -79,7 +79,7 @@ def check_shape(shape: tuple[int, ...], name: str) -> None:
     if len(shape) != 2 or 0 in shape:
         raise ValueError(
             f"{name} must hold one row of features per example, shape (n, d) with n, d >= 1, but has shape "
-            f"{shape}. Flatten images with {name}.reshape(len({name}), -1)."
+            f"{shape}. Flatten images: images.reshape(len(images), -1)."
         )
 
 

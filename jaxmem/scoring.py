@@ -27,7 +27,7 @@ from jaxmem.fits import Fit, HostFit, PreparedFit, StreamedFit, Totals, check_bl
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.notices import note, warn
-from jaxmem.permutations import Plan, Stream, plan, random_stream
+from jaxmem.permutations import PermutationPlan, Stream, plan, random_stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
 from jaxmem.streaming import Features, RowBlocks
@@ -89,7 +89,7 @@ def score_permutations(
     blocks: Any = None,
     n_permutations: int,
     key: Any,
-    planned: Plan | None = None,
+    planned: PermutationPlan | None = None,
     batch_size: int | None = None,
     precision: str = "float32",
     checkpoint: str | os.PathLike[str] | None = None,

@@ -90,7 +90,10 @@ def with_values(choices: ChoicesT, values: Mapping[str, Any], where: str) -> Cho
                 given[name] = _as(value, hints[name])
             except TypeError:
                 raise ValueError(f"{where}: {name} cannot be {value!r}: it takes {_in_words(hints[name])}.") from None
-    return replace(choices, **given)  # pyright: ignore[reportArgumentType]
+    try:
+        return replace(choices, **given)  # pyright: ignore[reportArgumentType]
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def _as(value: Any, kind: Any) -> Any:

@@ -82,6 +82,15 @@ def test_displays_draw_where_they_are_told_to(permuted):
     assert display.plot(right) is display and display.ax_ is right and len(right.containers) == 1
 
 
+def test_permutations_are_counted_in_whole_numbers(permuted):
+    few = replace(permuted, null_distribution=permuted.null_distribution[:4])
+    ticks = PermutationTestDisplay.from_result(few).ax_.get_yticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+    _, ax = plt.subplots()
+    ax.set_yscale("log")
+    assert PermutationTestDisplay.from_result(few, ax=ax).ax_.get_yscale() == "log"
+
+
 def test_every_accuracy_of_few_rows_has_as_wide_a_bar(permuted):
     edges = [bar.get_width() * 40 for bar in PermutationTestDisplay.from_result(permuted).ax_.containers[0]]
     np.testing.assert_allclose(edges, np.round(edges), atol=1e-9)

@@ -29,6 +29,17 @@ def assert_same(a, b):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 
+def test_the_numbers_are_a_labelled_dataset():
+    m = run(test=HOLDOUT)
+    data = m.to_dataset()
+    assert dict(data.sizes) == {"permutation": 19, "example": 30}
+    np.testing.assert_array_equal(data.paired_null.sel(permutation=[1, 19]), m.null_distribution[[0, 18]])
+    expected = {"observed": m.statistic, "learning": m.learning, "memorization": m.memorization}
+    expected |= {"learning_pvalue": m.learning_pvalue, "memorization_pvalue": m.memorization_pvalue}
+    assert {name: data[name].item() for name in expected} == expected
+    assert data.test_observed == m.test_statistic and "test_null" not in run().to_dataset()
+
+
 # --- Against closed forms ---------------------------------------------------------------------------------------
 
 

@@ -206,13 +206,13 @@ def test_conflicts_have_a_panel_per_pair(tmp_path):
 
 def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
     rng = np.random.default_rng(0)
-    names = ["memorization", "consistency", "curvature", "margin"]
+    names = ["memorization", "consistency", "curvature", "margin", *(f"example score, {number}" for number in range(9))]
     data = xarray.Dataset(
         {
-            "value": (("score", "seed", "example"), rng.random((4, 2, 30))),
+            "value": (("score", "seed", "example"), rng.random((13, 2, 30))),
             "wrong_label": ("example", np.arange(30) < 5),
-            "rank_correlation": (("score", "other_score", "seed"), rng.uniform(-1, 1, (4, 4, 2))),
-            "correlation_with_memorization": (("score", "seed"), rng.random((4, 2))),
+            "rank_correlation": (("score", "other_score", "seed"), rng.uniform(-1, 1, (13, 13, 2))),
+            "correlation_with_memorization": (("score", "seed"), rng.random((13, 2))),
         },
         {"score": names, "other_score": names, "seed": [0, 1]},
         {"axis": "score", "question": "What?", "claims": "[]"},
@@ -225,6 +225,7 @@ def test_scores_are_shown_by_their_correlations_and_row_by_row(tmp_path):
     assert len(right.get_xdata()) == 25 and len(wrong.get_xdata()) == 5
     np.testing.assert_allclose(wrong.get_xdata(), data.value.sel(score="margin").median("seed")[:5])
     figure.savefig(tmp_path / "figure.png")
+    assert heat.get_window_extent().y1 > 0.85 * figure.bbox.height  # The map stands right below its headline.
     assert scores_figure(data).axes
 
 

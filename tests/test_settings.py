@@ -63,7 +63,7 @@ def test_what_a_file_does_not_name_stays():
         ({"names": "x"}, "names cannot be 'x': it takes a list, each a string"),
         ({"many": 1}, "many cannot be 1: it takes true or false"),
         ({"n": True}, 'n cannot be True: it takes a whole number, or "None"'),
-        ({"n": 0}, "n must not be 0"),
+        ({"n": 0}, "file: n must not be 0"),
     ],
 )
 def test_what_is_no_choice_is_refused(values, words):

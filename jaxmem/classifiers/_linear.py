@@ -1,25 +1,59 @@
 """What several classifiers do to the training rows before any label enters: centre them, and find their axes."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-__all__ = ["centre", "exactly", "right_singular"]
+from jaxmem.blocks import over_row_blocks
+
+__all__ = ["Shift", "centre", "exactly", "gram_matrix", "located", "right_singular", "shifted"]
 
 # Done once and without labels, hence never at the reduced precision that an accelerator may use for the label step.
 exactly = partial(jnp.matmul, precision="highest")
 
 
-def centre(X: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, "n d"], Bool[Array, " d"]]:
-    """Mean of the rows, the centred rows, and which features vary at all; the others are zero in the centred rows."""
-    mean = X.mean(axis=0)
-    centred = X - mean[None, :]
+class Shift(NamedTuple):
+    """Where the mean of features is, and which of them vary at all."""
+
+    origin: Float[Array, " d"]
+    offset: Float[Array, " d"]  # The mean is `origin + offset`; kept apart, for the sum would be rounded.
+    varies: Bool[Array, " d"]
+
+
+def located(X: Float[Array, "n d"]) -> Shift:
+    """The mean of the rows, and which features vary by more than its rounding."""
+    origin = X.mean(axis=0)
     # Rounding of the mean leaves a constant column at a few ulp of its magnitude; that is no variation.
-    varies = jnp.abs(centred).max(axis=0) > 16 * jnp.finfo(X.dtype).eps * jnp.abs(mean)
+    rounding = 16 * jnp.finfo(X.dtype).eps * jnp.abs(origin)
+
+    def block(rows: Float[Array, "k d"]) -> tuple[tuple[Array, Array], None]:
+        away = rows - origin[None, :]
+        return (away.sum(axis=0), (jnp.abs(away) > rounding[None, :]).sum(axis=0)), None
+
     # Elsewhere that rest is in every row, and in a sum over thousands of rows it outweighs a difference of classes.
-    rest = centred.mean(axis=0)
-    return mean + rest, jnp.where(varies[None, :], centred - rest[None, :], 0), varies
+    rest, n_away = over_row_blocks(block, X)[0]
+    return Shift(origin, rest / len(X), n_away > 0)
+
+
+def shifted(shift: Shift, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
+    """Rows less the mean; features that do not vary over the training rows are zero."""
+    return jnp.where(shift.varies[None, :], X - shift.origin[None, :] - shift.offset[None, :], 0)
+
+
+def centre(X: Float[Array, "n d"]) -> tuple[Shift, Float[Array, "n d"]]:
+    """Where the rows have their mean, and the rows less it."""
+    shift = located(X)
+    return shift, shifted(shift, X)
+
+
+def gram_matrix(Z: Float[Array, "k d"]) -> Float[Array, "d d"]:
+    """`ZᵀZ`, of which one of the two quarters that mirror each other is computed."""
+    half = Z.shape[1] // 2
+    left, right = Z[:, :half], Z[:, half:]
+    across = exactly(left.T, right)
+    return jnp.block([[exactly(left.T, left), across], [across.T, exactly(right.T, right)]])
 
 
 def right_singular(Z: Float[Array, "k d"], n: int) -> tuple[Float[Array, " r"], Float[Array, "d r"]]:

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from jaxmem.classifiers._linear import centre
+from jaxmem.classifiers._linear import Shift, centre, shifted
 from jaxmem.classifiers.base import contrast_sums
-from jaxmem.classifiers.moments import Moments, Shift, shifted
+from jaxmem.classifiers.moments import Moments
 from jaxmem.inputs import one_of
 
 __all__ = ["NearestCentroid"]
@@ -67,8 +67,8 @@ class NearestCentroid:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre the training rows."""
-        mean, centred, varies = centre(X)
-        return _State(Shift(mean, jnp.zeros_like(mean), varies), centred, n_classes)
+        shift, centred = centre(X)
+        return _State(shift, centred, n_classes)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m d"]:
         """Centre the rows; for the cosine, scale them to length one instead."""

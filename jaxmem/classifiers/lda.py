@@ -32,9 +32,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.blocks import over_row_blocks
-from jaxmem.classifiers._linear import centre, exactly, right_singular
+from jaxmem.classifiers._linear import Shift, centre, exactly, right_singular, shifted
 from jaxmem.classifiers.base import contrast_sums, one_hot
-from jaxmem.classifiers.moments import Moments, Shift, shifted
+from jaxmem.classifiers.moments import Moments
 
 __all__ = ["LDA"]
 
@@ -109,12 +109,12 @@ class LDA:
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, find the axes of the total scatter, and rotate the training rows."""
         self._check(len(X), X.shape[1], n_classes)
-        mean, centred, varies = centre(X)
+        shift, centred = centre(X)
         basis = self._basis(centred, len(X))
         rotated = exactly(centred, basis)
         # More accurate than the eigenvalues themselves, whose rounding is that of the largest.
         squares = (rotated**2).sum(axis=0)
-        return _State(Shift(mean, jnp.zeros_like(mean), varies), basis, squares, rotated, n_classes)
+        return _State(shift, basis, squares, rotated, n_classes)
 
     def _check(self, n: int, d: int, n_classes: int) -> None:
         if self.priors is not None and len(self.priors) != n_classes:

@@ -22,24 +22,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from jaxmem.classifiers._linear import exactly
+from jaxmem.classifiers._linear import Shift, exactly, shifted
 
-__all__ = ["Moments", "Shift", "moments_of", "shifted"]
-
-
-class Shift(NamedTuple):
-    """Where the mean of features is, and which of them vary at all."""
-
-    origin: Float[Array, " d"]
-    offset: Float[Array, " d"]  # The mean is `origin + offset`; kept apart, for the sum would be rounded.
-    varies: Bool[Array, " d"]
-
-
-def shifted(shift: Shift, X: Float[Array, "k d"]) -> Float[Array, "k d"]:
-    """Rows less the mean; features that do not vary over the training rows are zero."""
-    return jnp.where(shift.varies[None, :], X - shift.origin[None, :] - shift.offset[None, :], 0)
+__all__ = ["Moments", "moments_of"]
 
 
 class Moments(NamedTuple):
@@ -113,7 +100,7 @@ def _added(sums: _Sums, X: Float[Array, "k d"], weights: Float[Array, " two"]) -
 
 
 def _shift(sums: _Sums) -> Shift:
-    """The mean, and which features vary by more than its rounding, as `_linear.centre` has it."""
+    """The mean, and which features vary by more than its rounding, as `_linear.located` has it."""
     farthest = jnp.maximum(sums.highest - sums.offset, sums.offset - sums.lowest)
     rounding = jnp.finfo(sums.origin.dtype).eps * jnp.abs(sums.origin + sums.offset)
     return Shift(sums.origin, sums.offset, farthest > 16 * rounding)

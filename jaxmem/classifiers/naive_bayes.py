@@ -23,9 +23,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from jaxmem.classifiers._linear import centre
+from jaxmem.classifiers._linear import Shift, centre, shifted
 from jaxmem.classifiers.base import contrast_sums
-from jaxmem.classifiers.moments import Moments, Shift, shifted
+from jaxmem.classifiers.moments import Moments
 
 __all__ = ["GaussianNB"]
 
@@ -77,9 +77,9 @@ class GaussianNB:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Standardise the training rows, and set their squares beside them."""
-        mean, centred, varies = centre(X)
+        shift, centred = centre(X)
         spread = jnp.sqrt((centred**2).mean(axis=0))
-        return self._state(Shift(mean, jnp.zeros_like(mean), varies), spread, centred, n_classes)
+        return self._state(shift, spread, centred, n_classes)
 
     def _state(self, shift: Shift, spread: Float[Array, " d"], centred: Float[Array, "n d"], n_classes: int) -> _State:
         scale = jnp.where(spread > 0, 1 / jnp.where(spread > 0, spread, 1), 0)

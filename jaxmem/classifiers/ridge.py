@@ -20,6 +20,7 @@ Indicators in {0, 1} instead of scikit-learn's {-1, 1} halve the scores and shif
 which changes no prediction. References: Hoerl & Kennard (1970); scikit-learn's `RidgeClassifier`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -28,9 +29,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jaxmem.classifiers._linear import centre, exactly
+from jaxmem.blocks import over_row_blocks
+from jaxmem.classifiers._linear import Shift, centre, exactly, gram_matrix, located, shifted
 from jaxmem.classifiers.base import contrast_sums
-from jaxmem.classifiers.moments import Moments, Shift, shifted
+from jaxmem.classifiers.moments import Moments
 
 __all__ = ["Ridge"]
 
@@ -41,7 +43,7 @@ _ROUNDED_OFF = 1e-6
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    mean: Float[Array, " d"]
+    shift: Shift
     basis: Float[Array, "d *alphas r"]  # T (QᵀQ + α TᵀT)⁻¹.
     coordinates: Float[Array, "n r"]  # Q.
     n_classes: int = field(metadata={"static": True})
@@ -106,17 +108,20 @@ class Ridge:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, factorise twice, and place the training rows."""
-        alpha = self._alphas(X.dtype)
-        mean, centred, varies = centre(X)
-        scale = self._scale(varies, jnp.sqrt((centred**2).mean(axis=0)))
-        Z = centred * scale[None, :]
-        within = None
+        alpha, shift = self._alphas(X.dtype), located(X)
+        # Rows are centred where they are needed, a block at a time: to hold them would cost more than to do it thrice.
+        scale = self._scale(shift.varies, _spread(shift, X))
+
+        def scaled(rows: Float[Array, "k d"]) -> Float[Array, "k d"]:
+            return shifted(shift, rows) * scale[None, :]
+
         if 1 < X.shape[0] <= X.shape[1]:
-            within, Z = _within(Z)
-        _, coordinates, basis = _factorised(Z, alpha)
-        if within is not None:
+            within, Z = _within(scaled(X))
+            _, coordinates, basis = _factorised(Z, alpha)
             basis = jnp.tensordot(within, basis, 1, precision="highest")
-        return _State(mean, jax.vmap(jnp.multiply)(scale, basis), coordinates, n_classes)
+        else:
+            _, coordinates, basis = _factorised(X, alpha, scaled)
+        return _State(shift, jax.vmap(jnp.multiply)(scale, basis), coordinates, n_classes)
 
     def _alphas(self, dtype: Any) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -135,7 +140,11 @@ class Ridge:
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m *alphas r"]:
         """Centre the rows and place them where class sums score them, for every alpha."""
-        return jnp.tensordot(X_new - state.mean[None, :], state.basis, 1, precision="highest")
+
+        def place(rows: Float[Array, "k d"]) -> tuple[None, Float[Array, "k *alphas r"]]:
+            return None, jnp.tensordot(shifted(state.shift, rows), state.basis, 1, precision="highest")
+
+        return over_row_blocks(place, X_new)[1]
 
     def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
         """Class sums of the training rows: the whole fit."""
@@ -179,7 +188,8 @@ class Ridge:
             inner, outer, gram = inner * scale[None, :], outer * scale[None, :], scale[:, None] * gram * scale[None, :]
         penalised = gram + np.asarray(self.alpha, gram.dtype) * jnp.eye(len(gram), dtype=gram.dtype)
         rows = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(penalised), inner.T).T
-        return _State(mean, jnp.zeros_like(gram), outer, whole.n_classes), rows
+        shift = Shift(mean, jnp.zeros_like(mean), jnp.ones_like(mean, bool))
+        return _State(shift, jnp.zeros_like(gram), outer, whole.n_classes), rows
 
     def decision(
         self, state: _State, params: _Params, rows: Float[Array, "m *alphas r"]
@@ -213,21 +223,40 @@ def _scores(params: _Params, rows: Float[Array, "m ..."]) -> Float[Array, "... m
     # The alphas are an axis of the rows or, where those come a block at a time, of the coefficients.
     scores = jnp.einsum("...cr,m...r->...cm", params.sums, rows)
     scores = scores + jnp.broadcast_to(params.prior[:, None], scores.shape)
-    scores = jnp.concatenate([scores, 1 - scores.sum(axis=-2, keepdims=True)], axis=-2)
+    # The last class is the rest to one. Class by class XLA makes one loop of it and of what follows; a sum over classes
+    # it sets apart, and reads and writes all scores twice more.
+    whole = jnp.ones_like(scores[..., 0, :])
+    rest, _ = jax.lax.scan(lambda left, one: (left - one, None), whole, jnp.moveaxis(scores, -2, 0), unroll=16)
+    scores = jnp.concatenate([scores, rest[..., None, :]], axis=-2)
     return jnp.swapaxes(scores, -1, -2)
 
 
+def _spread(shift: Shift, X: Float[Array, "n d"]) -> Float[Array, " d"]:
+    def squares(rows: Float[Array, "k d"]) -> tuple[Float[Array, " d"], None]:
+        return (shifted(shift, rows) ** 2).sum(axis=0), None
+
+    return jnp.sqrt(over_row_blocks(squares, X)[0] / len(X))
+
+
 def _factorised(
-    Z: Float[Array, "k d"], alpha: np.ndarray
+    rows: Float[Array, "k d"], alpha: np.ndarray, scaled: Callable[[Array], Array] = lambda rows: rows
 ) -> tuple[Float[Array, "d r"], Float[Array, "k r"], Float[Array, "d *alphas r"]]:
     """`T`, `ZT` and, for every alpha, `T (QᵀQ + α TᵀT)⁻¹`, from all rows or from fewer with the same Gram matrix."""
-    whitening = _whitening(Z, float(alpha.min()))
+
+    def squares(block: Float[Array, "k d"]) -> tuple[Float[Array, "d d"], None]:
+        return gram_matrix(scaled(block)), None
+
+    def placed(block: Float[Array, "k d"]) -> tuple[Float[Array, "r r"], Float[Array, "k r"]]:
+        Q = exactly(scaled(block), whitening)
+        return gram_matrix(Q), Q
+
+    whitening = _whitening(over_row_blocks(squares, rows)[0], float(alpha.min()))
     if alpha.size > 1:
         whitening = exactly(whitening, jnp.linalg.eigh(exactly(whitening.T, whitening))[1])
-    coordinates = exactly(Z, whitening)
-    gram, penalty = exactly(coordinates.T, coordinates), exactly(whitening.T, whitening)
-    inverses = [_inverse(gram + a * penalty, at_least=a * jnp.diag(penalty)) for a in alpha.reshape(-1)]
-    basis = exactly(whitening, jnp.stack(inverses).reshape(*alpha.shape, *gram.shape))
+    again, coordinates = over_row_blocks(placed, rows)
+    penalty = exactly(whitening.T, whitening)
+    inverses = [_inverse(again + a * penalty, at_least=a * jnp.diag(penalty)) for a in alpha.reshape(-1)]
+    basis = exactly(whitening, jnp.stack(inverses).reshape(*alpha.shape, *again.shape))
     return whitening, coordinates, jnp.moveaxis(basis, -2, 0)
 
 
@@ -250,9 +279,8 @@ def _within(Z: Float[Array, "n d"]) -> tuple[Float[Array, "d r"], Float[Array, "
     return basis, jnp.concatenate([triangle.T, -triangle.sum(axis=1)[None, :]])
 
 
-def _whitening(Z: Float[Array, "n r"], alpha: float) -> Float[Array, "r r"]:
-    """A basis `T` in which `ZᵀZ + αI` is the identity, as nearly as a Gram matrix tells."""
-    gram = exactly(Z.T, Z)
+def _whitening(gram: Float[Array, "r r"], alpha: float) -> Float[Array, "r r"]:
+    """A basis `T` in which the Gram matrix and `αI` are the identity together, as nearly as it tells."""
     squares, axes, scale = _balanced(gram + alpha * jnp.eye(len(gram), dtype=gram.dtype))
     # Features of low rank make the rounded matrix indefinite; the penalty alone is a lower bound.
     squares = jnp.maximum(squares, (alpha * scale**2).min())

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Integer
 
-from jaxmem.classifiers._linear import centre, exactly
+from jaxmem.classifiers._linear import Shift, centre, exactly, shifted
 from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
 
@@ -37,7 +37,7 @@ __all__ = ["Softmax"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class _State:
-    mean: Float[Array, " d"]
+    shift: Shift
     basis: Float[Array, "d r"]
     coordinates: Float[Array, "n p"]  # Whitened; the last one is the same for all rows, the intercept.
     penalties: Float[Array, " p"]
@@ -90,17 +90,17 @@ class Softmax:
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre and whiten the training rows."""
-        mean, centred, varies = centre(X)
+        shift, centred = centre(X)
         # Weights u and -u of two classes differ by w = 2u, and l2 |w|² / 2 = (2 l2) (|u|² + |-u|²) / 2.
         penalty = 2 * self.l2 if n_classes == 2 else self.l2
         basis, rotated, penalties = whitened(centred, 1 / n_classes, penalty)
         constant = _constant(len(X), n_classes, X.dtype)
         coordinates = jnp.pad(rotated, ((0, 0), (0, 1)), constant_values=constant)
-        return _State(mean, basis * varies[:, None], coordinates, jnp.append(penalties, 0), n_classes)
+        return _State(shift, basis, coordinates, jnp.append(penalties, 0), n_classes)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> Float[Array, "m p"]:
         """Coordinates of the rows."""
-        rotated = exactly(X_new - state.mean[None, :], state.basis)
+        rotated = exactly(shifted(state.shift, X_new), state.basis)
         constant = _constant(state.coordinates.shape[0], state.n_classes, rotated.dtype)
         return jnp.pad(rotated, ((0, 0), (0, 1)), constant_values=constant)
 

@@ -3,9 +3,10 @@
 import dataclasses
 import json as json_format
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 import tyro
@@ -22,119 +23,93 @@ from jaxmem.studies.cluster import run_on_dask
 from jaxmem.studies.merging import merge, run_shard
 from jaxmem.studies.records import as_config, versions
 from jaxmem.studies.shards import Shard
-from jaxmem.studies.study import ABOUT, forget, run
+from jaxmem.studies.store import ABOUT, forget
+from jaxmem.studies.study import run
 from jaxmem.studies.summary import numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "Flat"]
 
 
-def run_epochs(
-    setting: epochs.Config,
-    output: Path = Path("jaxmem-run"),
-    config: Path | None = None,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
+ValueT = TypeVar("ValueT")
+# Options without the name of the parameter before them, or as a headline above them.
+Flat = Annotated[ValueT, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results go, and what is printed.
+
+    Args:
+        output: folder for the results; None: jaxmem-NAME, by the name of the command or the study.
+        force: write into that folder even if it exists, replacing the results in it.
+        quiet: show neither progress nor results.
+        json: print what came out as JSON, for programs.
+    """
+
+    output: Path | None = None
+    force: bool = False
+    quiet: bool = False
+    json: bool = False
+
+    def folder(self, name: str) -> Path:
+        """The folder for the results of a command or study, checked before any work."""
+        return check_folder(self.output or f"jaxmem-{name}", force=self.force)
+
+    def tell(self, text: str, values: Mapping[str, Any]) -> None:
+        """Print what came out, for people or for programs."""
+        if self.json:
+            _print_json(values)
+        elif not self.quiet:
+            print(text)
+
+
+def run_epochs(output: Flat[Output], setting: Flat[epochs.Config]) -> None:
     """Tell learning from memorization in networks trained here and now: the study `epochs`.
 
     Trains some MLPs, makes perturbed copies of their training rows, tests their features at every kept epoch on
     shuffled labels, prints a table, and writes a folder with results.nc (xarray opens it), config.toml, figures and a
     page, index.html.
-
-    Args:
-        setting: what to run.
-        output: folder for the results.
-        config: begin with the choices in a file, the config.toml of another run say; options given beside it count.
-        force: write into the output folder even if it exists, replacing the results in it.
-        quiet: show neither progress nor the table.
-        json: print what came out as JSON instead of the table.
     """
-    _conduct(setting, output, force, quiet, json)
+    _conduct(setting, output, "run")
 
 
-def run_dissect(
-    setting: dissect.Config,
-    output: Path = Path("jaxmem-dissect"),
-    config: Path | None = None,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
+def run_dissect(output: Flat[Output], setting: Flat[dissect.Config]) -> None:
     """Compare networks that learn with networks that memorize: the study `dissect`.
 
     Trains groups of networks on true labels, on one random labelling, and on one of their own each, compares all pairs
     by several measures of similarity, and writes a folder as `jaxmem run` does.
-
-    Args:
-        setting: what to run.
-        output: folder for the results.
-        config: begin with the choices in a file, the config.toml of another run say; options given beside it count.
-        force: write into the output folder even if it exists, replacing the results in it.
-        quiet: show neither progress nor the table.
-        json: print what came out as JSON instead of the table.
     """
-    _conduct(setting, output, force, quiet, json)
+    _conduct(setting, output, "dissect")
 
 
-def run_study(
-    setting: Any,
-    output: Path | None = None,
-    shard: str | None = None,
-    dask: str | None = None,
-    config: Path | None = None,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
+def run_study(output: Flat[Output], setting: Any, shard: str | None = None, dask: str | None = None) -> None:
     """Conduct a study by name; a killed one goes on where it was when called again.
 
     Args:
-        setting: which study, and its options.
-        output: folder for the results; none: jaxmem-NAME.
+        setting: which study; `jaxmem study NAME --help` has its options.
         shard: conduct a share of it only, 2/4 say: the second of four, which `jaxmem merge` puts together.
         dask: conduct it on the workers of the Dask scheduler at an address, tcp://10.0.0.1:8786 say.
-        config: begin with the choices in a file, the config.toml of another run say; options given beside it count.
-        force: write into the output folder even if it exists, replacing the results in it.
-        quiet: show neither progress nor the table.
-        json: print what came out as JSON instead of the table.
     """
-    output = output or Path(f"jaxmem-{_name(setting)}")
     if shard is None:
-        _conduct(setting, output, force, quiet, json, dask)
+        _conduct(setting, output, _name(setting), dask)
     elif dask is None:
-        _conduct_shard(setting, Shard.parse(shard), output, force, quiet, json)
+        _conduct_shard(setting, output, Shard.parse(shard))
     else:
         raise ValueError("shard and dask are both given: the workers share the study out by themselves.")
 
 
-def run_test(
-    setting: Options,
-    output: Path = Path("jaxmem-test"),
-    config: Path | None = None,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
+def run_test(output: Flat[Output], setting: Flat[Options]) -> None:
     """Test features and labels of your own, from files: have the labels to do with the features?
 
     Scores copies of the rows, a holdout or folds, prints the p-value, and writes a folder with test.npz (`jaxmem.load`
     reads it), null.png and config.toml.
-
-    Args:
-        setting: what to test.
-        output: folder for the results.
-        config: begin with the choices in a file, the config.toml of another test say; options given beside it count.
-        force: write into the output folder even if it exists, replacing the results in it.
-        quiet: show neither progress nor the result.
-        json: print what came out as JSON.
     """
-    folder = check_folder(output, force=force)
+    folder = output.folder("test")
     unfinished = _unfinished(folder)
-    test = conduct(setting, unfinished / "test.npz", progress=not quiet)
+    test = conduct(setting, unfinished / "test.npz", progress=not output.quiet)
 
     def write(finished: Path) -> None:
         test.save(finished / "test.npz")
@@ -143,32 +118,20 @@ def run_test(
         text = as_config("test", dataclasses.asdict(setting), versions())
         (finished / "config.toml").write_text(text, encoding="utf-8")
 
-    folder = write_folder(folder, write, force=force)
+    folder = write_folder(folder, write, force=output.force)
     forget(unfinished)
-    if json:
-        _print_json({**as_values(test), **_files(folder)})
-    elif not quiet:
-        print(f"{test}\n\n{', '.join(_files(folder)['files'])} are in {folder}")
+    verdict = f"\n\n{test.verdict()}" if isinstance(test, MemorizationTest) else ""
+    output.tell(f"{test}{verdict}\n\n{_listed(folder)}", {**as_values(test), **_files(folder)})
 
 
-def merge_shards(
-    folders: tyro.conf.Positional[tuple[Path, ...]],
-    output: Path,
-    force: bool = False,
-    quiet: bool = False,
-    json: bool = False,
-) -> None:
+def merge_shards(output: Flat[Output], folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:
     """Put the shards of a study together: the results are those of the whole study, number by number.
 
     Args:
         folders: what `jaxmem study NAME --shard i/k` wrote, one folder of every shard.
-        output: folder for the results.
-        force: write into the output folder even if it exists, replacing the results in it.
-        quiet: do not show the table.
-        json: print what came out as JSON instead of the table.
     """
-    check_folder(output, force=force)
-    _write(merge(folders), output, force, quiet, json)
+    record = merge(folders)
+    _write(record, output.folder(record.study), output)
 
 
 def report(folder: tyro.conf.Positional[Path], json: bool = False) -> None:
@@ -193,7 +156,7 @@ def datasets(data_dir: Path | None = None, json: bool = False) -> None:
     """List the data sets that are there, and those that `jaxmem prepare` can fetch.
 
     Args:
-        data_dir: where data sets lie; none: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
+        data_dir: where data sets lie; None: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
         json: print the two lists as JSON.
     """
     ready = list(data.names(data_dir))
@@ -209,7 +172,7 @@ def prepare(name: tyro.conf.Positional[str], data_dir: Path | None = None, manua
 
     Args:
         name: mnist, fashion_mnist, cifar10, ...; `jaxmem datasets` lists them.
-        data_dir: where data sets lie; none: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
+        data_dir: where data sets lie; None: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
         manual_dir: a folder with the publisher's files, if a browser downloaded them.
     """
     print(data.prepare(name, data_dir=data_dir, manual_dir=manual_dir))
@@ -234,7 +197,7 @@ def plan_test(
         d: features.
         classes: number of classes.
         permutations: how many shuffles.
-        m: rows to score; none: as many as training rows.
+        m: rows to score; None: as many as training rows.
         classifier: "ridge", "lda", "centroid" or "knn".
         device: "here", which is measured first, or by its data sheet "h100", "tpu-v5e" or "tpu-v5p".
         devices: how many of them share the permutations out.
@@ -274,43 +237,39 @@ def _name(setting: Setting) -> str:
     return next(name for name, each in STUDIES.items() if each.config is type(setting))
 
 
-def _conduct(setting: Setting, output: Path, force: bool, quiet: bool, json: bool, dask: str | None = None) -> None:
-    folder = check_folder(output, force=force)
+def _conduct(setting: Setting, output: Output, name: str, dask: str | None = None) -> None:
+    folder = output.folder(name)
     unfinished, conducted = _unfinished(folder), run if dask is None else partial(run_on_dask, address=dask)
-    record = conducted(STUDIES[_name(setting)], setting, progress=not quiet, unfinished=unfinished)
-    _write(record, folder, force, quiet, json)
+    record = conducted(STUDIES[_name(setting)], setting, progress=not output.quiet, unfinished=unfinished)
+    _write(record, folder, output)
     forget(unfinished)
 
 
-def _conduct_shard(setting: Setting, shard: Shard, output: Path, force: bool, quiet: bool, json: bool) -> None:
+def _conduct_shard(setting: Setting, output: Output, shard: Shard) -> None:
     """Leave the shard's pieces in a folder, which has its name once they are all there."""
-    folder = check_folder(output.with_name(f"{output.name}-{shard.number}-of-{shard.of}"), force=force)
+    name = _name(setting)
+    whole = output.output or Path(f"jaxmem-{name}")
+    folder = check_folder(whole.with_name(f"{whole.name}-{shard.number}-of-{shard.of}"), force=output.force)
     if folder.exists() and not (folder / ABOUT).is_file():
         raise ValueError(f"{folder} is no shard of a study, and is not replaced by one: name another --output.")
     unfinished = _unfinished(folder)
-    run_shard(STUDIES[_name(setting)], setting, shard, unfinished, progress=not quiet)
+    run_shard(STUDIES[name], setting, shard, unfinished, progress=not output.quiet)
     forget(folder)
     unfinished.rename(folder)
-    if json:
-        _print_json({"study": _name(setting), "shard": str(shard), "folder": str(folder)})
-    elif not quiet:
-        print(f"shard {shard} of the study {_name(setting)} is in {folder}")
+    values = {"study": name, "shard": str(shard), "folder": str(folder)}
+    output.tell(f"shard {shard} of the study {name} is in {folder}", values)
 
 
 def _unfinished(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}-unfinished")
 
 
-def _write(record: Record, folder: Path, force: bool, quiet: bool, json: bool) -> None:
+def _write(record: Record, folder: Path, output: Output) -> None:
     """Write a record with its figures and page, and print what is wanted of it."""
     figures = study_figures(record)
-    folder = record.save(folder, figures=figures, force=force)
+    folder = record.save(folder, figures=figures, force=output.force)
     write_report(record, folder, figures)
-    if json:
-        _print_json({**_as_values(record), **_files(folder)})
-    elif not quiet:
-        print(record.table())
-        print(f"\n{', '.join(_files(folder)['files'])} are in {folder}")
+    output.tell(f"{record.table()}\n\n{_listed(folder)}", {**_as_values(record), **_files(folder)})
 
 
 def _as_values(record: Record) -> dict[str, Any]:
@@ -327,6 +286,10 @@ def _null_figure(test: PermutationTest | MemorizationTest) -> "Figure":
     else:
         PermutationTestDisplay.from_result(test, ax=figure.subplots())
     return figure
+
+
+def _listed(folder: Path) -> str:
+    return f"{', '.join(_files(folder)['files'])} are in {folder}"
 
 
 def _files(folder: Path) -> dict[str, Any]:

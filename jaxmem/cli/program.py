@@ -5,16 +5,20 @@ import dataclasses
 import functools
 import inspect
 import io
+import itertools
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Union
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Union, get_args
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from jaxmem.cli.commands import COMMANDS
+from jaxmem.cli.commands import COMMANDS, Flat
 from jaxmem.cli.testing import Options
 from jaxmem.inputs import one_of
 from jaxmem.settings import read_toml, with_values
@@ -32,6 +36,11 @@ script to be sourced. Exit codes: 0 done, 1 a mistake in what was asked, 2 optio
 # The commands that one configuration belongs to, by the words that its file begins with.
 _DEFAULTS: dict[str, Any] = {f"study {name}": each.config() for name, each in STUDIES.items()} | {"test": Options()}
 _SHORT = {"run": "study epochs", "dissect": "study dissect"}
+_CONFIG_HELP = "begin with the choices in a file, the config.toml of another run say; options given beside it count."
+
+
+class _InFile(ValueError):
+    """What a configuration file says cannot be: told by the names that stand there."""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -44,10 +53,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 when done, 1 for a mistake in what was asked, 130 when interrupted, 143 when terminated.
     """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        _parsed(sys.argv[1:] if arguments is None else list(arguments))()
+        _parsed(arguments)()
     except (ValueError, OSError) as error:
-        print(f"jaxmem: {_in_options(str(error))}", file=sys.stderr)
+        message = str(error) if isinstance(error, _InFile) else _in_options(str(error), arguments)
+        print(f"jaxmem: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
         terminated = isinstance(interrupt, _Terminated)
@@ -101,7 +112,8 @@ def _parsed(arguments: list[str]) -> Callable[[], None]:
                 prog="jaxmem",
                 description=_DESCRIPTION,
                 args=arguments,
-                config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.CascadeSubcommandArgs),
+                config=_STYLE,
+                registry=_REGISTRY,
             )
     except SystemExit as ended:
         if (mistake := _our_own(ended)) is not None:
@@ -110,18 +122,47 @@ def _parsed(arguments: list[str]) -> Callable[[], None]:
         raise
 
 
+_STYLE = (
+    tyro.conf.OmitArgPrefixes,
+    tyro.conf.FlagCreatePairsOff,
+    tyro.conf.CascadeSubcommandArgs,
+    tyro.conf.PositionalMetavarFromFieldName,
+)
+_REGISTRY = ConstructorRegistry()
+
+
+@_REGISTRY.primitive_rule
+def _optional(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Help that shows PATH where the parser would show {None}|PATH; "None" may be typed as before."""
+    others = [one for one in get_args(info.type) if one is not NoneType]
+    if len(others) != 1 or NoneType not in get_args(info.type):
+        return None
+    inner: Any = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(others[0], info.markers))
+    return dataclasses.replace(
+        inner,
+        instance_from_str=lambda words: None if words == ["None"] else inner.instance_from_str(words),
+        is_instance=lambda value: value is None or inner.is_instance(value),
+        str_from_instance=lambda value: ["None"] if value is None else inner.str_from_instance(value),
+    )
+
+
 def _deferred(command: Callable[..., None], name: str, defaults: Mapping[str, Any]) -> Callable[..., Any]:
     """A command that, called with its options, waits to be called again; `setting` begins as the defaults say."""
 
     @functools.wraps(command)
-    def bound(**options: Any) -> Callable[[], None]:
+    def bound(config: Path | None = None, **options: Any) -> Callable[[], None]:  # `defaults` are from the file.
         return functools.partial(command, **options)
 
     parameters = dict(inspect.signature(command).parameters)
     if name == "study":
-        parameters["setting"] = parameters["setting"].replace(annotation=_any_study(defaults))
+        parameters["setting"] = parameters["setting"].replace(annotation=Flat[_any_study(defaults)])
     elif "setting" in parameters:
         parameters["setting"] = parameters["setting"].replace(default=defaults[_SHORT.get(name, name)])
+    if "setting" in parameters:
+        config: Any = Annotated[Path | None, tyro.conf.arg(help=_CONFIG_HELP)]
+        parameters["config"] = inspect.Parameter(
+            "config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=config
+        )
     del bound.__wrapped__  # The signature below is the one that counts.
     bound.__signature__ = inspect.Signature(list(parameters.values()))  # pyright: ignore[reportAttributeAccessIssue]
     bound.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
@@ -141,27 +182,52 @@ def _any_study(defaults: Mapping[str, Any]) -> Any:
     ]
 
 
-def _from_file(arguments: Sequence[str]) -> dict[str, Any]:
-    """The configuration in the file that --config names, by the command that it belongs to."""
-    path = None
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+def _command(arguments: Sequence[str]) -> str:
+    """What is to be done, as configuration files call it: "study epochs" say."""
+    studies = [word for word in arguments if word in STUDIES] if arguments[:1] == ["study"] else []
+    words = " ".join([*arguments[:1], *studies[:1]])
+    return _SHORT.get(words, words)
+
+
+def _file_in(arguments: Sequence[str]) -> str | None:
+    """The file that --config names."""
+    for word, following in itertools.pairwise([*arguments, ""]):
         if word == "--config":
-            path = following
-        elif word.startswith("--config="):
-            path = word.removeprefix("--config=")
+            return following or None
+        if word.startswith("--config="):
+            return word.removeprefix("--config=")
+    return None
+
+
+def _from_file(arguments: Sequence[str]) -> dict[str, Any]:
+    """The configuration in the file that --config names, by the command that it belongs to.
+
+    Raises:
+        ValueError: the command takes no configuration.
+        _InFile: it cannot be read, or holds what the command does not take.
+    """
+    path = _file_in(arguments)
     if path is None:
         return {}
-    wanted = " ".join(arguments[:2] if arguments[0] == "study" else arguments[:1])
-    wanted = one_of(_SHORT.get(wanted, wanted), _DEFAULTS, "the command with --config")
-    values = read_toml(path)
-    command, made_with = values.pop("command", wanted), values.pop("versions", {})
-    if command != wanted:
-        raise ValueError(f"{path} is a configuration of `jaxmem {command}`, not of `jaxmem {wanted}`.")
+    wanted = one_of(_command(arguments), _DEFAULTS, "the command with --config")
+    try:
+        values = read_toml(path)
+        command, made_with = values.pop("command", wanted), values.pop("versions", {})
+        if command != wanted:
+            raise ValueError(f"{path} is a configuration of `jaxmem {command}`, not of `jaxmem {wanted}`.")
+        if not isinstance(made_with, Mapping):
+            raise ValueError(f"{path}: versions cannot be {made_with!r}: leave them out, or write a table, [versions].")
+        _tell_versions(path, made_with)
+        return {wanted: with_values(_DEFAULTS[wanted], values, path)}
+    except ValueError as error:
+        raise _InFile(str(error)) from error
+
+
+def _tell_versions(path: str, made_with: Mapping[str, str]) -> None:
     here = versions()
     others = [f"{name} {number} (here {here[name]})" for name, number in made_with.items() if here.get(name) != number]
     if others:
         print(f"jaxmem: {path} was written with {', '.join(others)}: numbers may differ.", file=sys.stderr)
-    return {wanted: with_values(_DEFAULTS[wanted], values, path)}
 
 
 def _our_own(error: BaseException | None) -> ValueError | None:
@@ -177,15 +243,19 @@ def _our_own(error: BaseException | None) -> ValueError | None:
     return None
 
 
-def _in_options(message: str) -> str:
-    """The message with options as they are typed, `--n-train`, where Python says `n_train`."""
-    fields = {name for setting in _DEFAULTS.values() for name in _fields(setting)}
-    names = "|".join(sorted(name for name in fields if "_" in name))
-    return re.sub(rf"(?<![\w./-])({names})\b", lambda found: "--" + found[0].replace("_", "-"), message)
+def _in_options(message: str, arguments: Sequence[str]) -> str:
+    """The message with options as they are typed, `--n-train`, where Python says `n_train`.
+
+    With a configuration file the choice may stand there, by its name in Python, unless its option was typed.
+    """
+    names = {name for name in _fields(_DEFAULTS.get(_command(arguments))) if "_" in name}
+    if _file_in(arguments) is not None:
+        names &= {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
+    options = {name: "--" + name.replace("_", "-") for name in names}
+    return re.sub(r"(?<![\w./-])\w+", lambda found: options.get(found[0], found[0]), message)
 
 
 def _fields(config: Any) -> Iterator[str]:
-    for name, value in vars(config).items():
+    for name, value in vars(config).items() if dataclasses.is_dataclass(config) else ():
         yield name
-        if dataclasses.is_dataclass(value):
-            yield from _fields(value)
+        yield from _fields(value)

@@ -10,13 +10,15 @@ import numpy as np
 import tyro
 
 from jaxmem.classifiers import Classifier
+from jaxmem.classifiers.base import ClassSums
 from jaxmem.data.tables import read_features, read_labels
 from jaxmem.engine import permutation_test
 from jaxmem.inference import ALTERNATIVES
-from jaxmem.inputs import one_of
+from jaxmem.inputs import as_features, one_of
 from jaxmem.memorization import memorization_test
 from jaxmem.metrics import METRICS
 from jaxmem.results import MemorizationTest, PermutationTest
+from jaxmem.streaming import Features, as_rows
 from jaxmem.studies.experiment import CLASSIFIERS
 from jaxmem.validation import Holdout, KFold, SharedStructure
 
@@ -29,13 +31,15 @@ class Options:
 
     Args:
         features: a file with a row of features per example: .npy, .npz, .csv, .tsv, .parquet, .h5 or .zarr; of a file
-            of several arrays one of them, as FILE:NAME. Of a table all columns, but for those named here.
+            of several arrays one of them, as FILE:NAME. Of a table all columns, but for those named here. Arrays of
+            .npy, .h5 and .zarr files may be larger than memory where copies or a holdout are scored by "ridge", "lda",
+            "centroid" or "naive-bayes".
         labels: a file with a label per example, or the name of a column or array in the file of features.
         copies: score perturbed copies of the rows, which have the labels of their sources: a file of their features.
-        source: the row, counted from 0, that each copy was made from: a file, or a name in that of the copies; none:
+        source: the row, counted from 0, that each copy was made from: a file, or a name in that of the copies; None:
             the same rows in the same order.
         holdout: score independent rows with labels of their own: a file of their features.
-        holdout_labels: their labels, a file or a name in that of the holdout; none: the name that `labels` is.
+        holdout_labels: their labels, a file or a name in that of the holdout; None: the name that LABELS is.
         folds: score by cross-validation in so many folds, if there are neither copies nor a holdout.
         drop: columns of tables that are neither features nor labels.
         classifier: a shallow classifier by name, "ridge", "lda", "centroid", "naive-bayes", "knn", "softmax" or "svm",
@@ -118,17 +122,39 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
     Raises:
         ValueError: files that cannot be read, or that do not belong together; whatever the test itself refuses.
     """
+    classifier, whole = classifier_of(options.classifier), _takes_all_rows(options)
+    columns = None  # Those of the features, which the other tables must have as well.
+
+    def features(where: str) -> Features:
+        nonlocal columns
+        values, columns = read_features(where, without=_named(options), columns=columns)
+        try:
+            return as_features(np.asarray(values), where) if whole else as_rows(values, where)
+        except MemoryError as error:
+            raise ValueError(
+                f"{where} does not fit into memory: {error}. Rows are read a block at a time out of .npy, .h5 and "
+                ".zarr files, where copies or a holdout are scored by ridge, lda, centroid or naive-bayes."
+            ) from error
+
     # Labels first: a column that is misspelt is said with the nearest, not as a feature that is no number.
     y = read_labels(options.labels, options.features)
-    X, columns = read_features(options.features, without=_named(options))
+    X = features(options.features)
     if len(X) != len(y):
         raise ValueError(
             f"{options.features} has {len(X)} rows, but {options.labels} has {len(y)} labels: give one label per row."
         )
-    classifier, common = classifier_of(options.classifier), {"key": options.seed, "checkpoint": checkpoint}
-    common |= {"n_permutations": options.n_permutations, "progress": progress}
-    copies = None if options.copies is None else _copies(options, columns)
-    holdout = None if options.holdout is None else _holdout(options, columns)
+    if options.copies is None and options.holdout is None and not 2 <= options.folds <= len(X):
+        raise ValueError(f"folds must be 2 to {len(X)}, the rows of {options.features}, but is {options.folds}.")
+    copies = holdout = None
+    if options.copies is not None:
+        source = None if options.source is None else read_labels(options.source, options.copies, "source")
+        copies = SharedStructure(features(options.copies), source)
+    if options.holdout is not None:
+        labels = read_labels(options.holdout_labels or options.labels, options.holdout, "holdout_labels")
+        holdout = Holdout(features(options.holdout), labels)
+    blocks = None if options.blocks is None else read_labels(options.blocks, options.features, "blocks")
+    common: dict[str, Any] = {"key": options.seed, "checkpoint": checkpoint, "progress": progress}
+    common |= {"n_permutations": options.n_permutations}
     if options.memorization:
         assert copies is not None  # Options see to it.
         return memorization_test(classifier, X, y, copies, test=holdout, **common)
@@ -140,23 +166,17 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
         metric=options.metric,
         alternative=options.alternative,
         scheme=options.scheme,
-        blocks=None if options.blocks is None else read_labels(options.blocks, options.features, "blocks"),
+        blocks=blocks,
         **common,
     )
 
 
-def _copies(options: Options, columns: tuple[str, ...] | None) -> SharedStructure:
-    assert options.copies is not None
-    rows = read_features(options.copies, without=_named(options), columns=columns)
-    source = None if options.source is None else read_labels(options.source, options.copies, "source")
-    return SharedStructure(rows.values, source)
-
-
-def _holdout(options: Options, columns: tuple[str, ...] | None) -> Holdout:
-    assert options.holdout is not None
-    rows = read_features(options.holdout, without=_named(options), columns=columns)
-    labels = options.holdout_labels or options.labels
-    return Holdout(rows.values, read_labels(labels, options.holdout, "holdout_labels"))
+def _takes_all_rows(options: Options) -> bool:
+    """Whether features have to be in memory as a whole: where rows are taken by their numbers, or all at once."""
+    classifier = classifier_of(options.classifier)
+    by_class = isinstance(classifier, ClassSums) and getattr(classifier, "shrinkage", None) != "auto"
+    by_fold = options.copies is None and options.holdout is None
+    return by_fold or not by_class or not METRICS[options.metric].additive
 
 
 def _named(options: Options) -> list[str]:

@@ -1,7 +1,8 @@
 """Features and labels in files: arrays of NumPy, HDF5 and Zarr, and tables, whose columns have names.
 
 A file of several arrays is asked for one of them as FILE:NAME. In a table every column is a feature, but for those that
-are named as something else.
+are named as something else. Features of .npy, HDF5 and Zarr files stay there, to be read a block at a time; all else is
+read.
 """
 
 import zipfile
@@ -20,11 +21,11 @@ class Features(NamedTuple):
     """Features as they stand in a file.
 
     Attributes:
-        values: shape (n, d).
+        values: shape (n, d); a memory map, an array of HDF5 or of Zarr, or an array in memory.
         columns: the names of the features; None where they have none.
     """
 
-    values: np.ndarray
+    values: Any
     columns: tuple[str, ...] | None
 
 
@@ -89,9 +90,15 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     if not _is_file(path):
         path, name = _split(beside)[0], where
     file = _open(path)
-    values = np.asarray(file.read(_member(file, name, ("y", "labels"), what)))
+    try:
+        member = _member(file, name, ("y", "labels"), what)
+    except ValueError as error:
+        raise ValueError(f"{error} Or name a file of them.") from error
+    values = np.asarray(file.read(member))
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
+    if values.ndim != 1:
+        raise ValueError(f"{what}: {path} holds an array of shape {values.shape}, expected one a row, shape (n,).")
     if values.dtype == object:
         missing = np.array([value is None or value != value for value in values.ravel()])
         if missing.any():
@@ -101,7 +108,10 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
         if np.isnan(values).any():
             raise ValueError(f"{what}: missing in {np.isnan(values).sum()} of {len(values)} rows of {path}: drop them.")
         if not (np.isfinite(values) & (values == np.round(values))).all():
-            raise ValueError(f"{what}: {path} has numbers that are not whole, which are no classes: group them.")
+            remedy = " Group a continuous target into classes." if "labels" in what else ""
+            raise ValueError(
+                f"{what}: {path} has numbers that are not whole, but whole numbers or words are expected.{remedy}"
+            )
         values = values.astype(np.int64)
     return values
 
@@ -129,7 +139,10 @@ def _open(path: Path) -> _File:
     except ImportError as error:
         raise ValueError(f"{path}: reading {suffix} takes a package more: pip install 'jaxmem[files]'.") from error
     except (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as {suffix}: {' '.join(str(error).split())[:200]}.") from error
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        if "object" in why.lower():
+            why += ". Objects of Python may run code and are not read: save numbers, or strings as array.astype(str)"
+        raise ValueError(f"{path} cannot be read as {suffix}: {why}.") from error
 
 
 def _member(file: _File, name: str | None, usual: Iterable[str], what: str = "the array") -> str:
@@ -150,7 +163,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _npy(path: Path) -> _File:
-    array = np.load(path, allow_pickle=False)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
     return _File(path, [""], lambda _: array)
 
 
@@ -163,14 +176,10 @@ def _npz(path: Path) -> _File:
 def _hdf5(path: Path) -> _File:
     import h5py
 
-    def read(name: str) -> np.ndarray:
-        with h5py.File(path) as file:
-            return file[name][()]  # pyright: ignore[reportIndexIssue, reportReturnType]
-
     names: list[str] = []
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return _File(path, names, read)
+    file = h5py.File(path)  # Open as long as one of its arrays is held.
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return _File(path, names, file.__getitem__)
 
 
 def _zarr(path: Path) -> _File:
@@ -178,12 +187,14 @@ def _zarr(path: Path) -> _File:
 
     found = zarr.open(path, mode="r")
     if isinstance(found, zarr.Array):
-        return _File(path, [""], lambda _: found[...])
+        return _File(path, [""], lambda _: found)
     arrays = dict(found.arrays())
-    return _File(path, list(arrays), lambda name: arrays[name][...])
+    return _File(path, list(arrays), arrays.__getitem__)
 
 
 def _table(frame: Any, path: Path) -> _File:
+    if frame.empty:
+        raise ValueError("it has no rows")
     frame.columns = [str(column) for column in frame.columns]
     return _File(path, list(frame.columns), lambda name: frame[name].to_numpy(), table=True)
 
@@ -193,6 +204,11 @@ def _csv(path: Path) -> _File:
 
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
     first = pandas.read_csv(path, sep=separator, header=None, nrows=1, dtype=str).iloc[0]
+    if len(first) == 1 and any(other in str(first.iloc[0]) for other in ";\t"):
+        raise ValueError(
+            f"{first.iloc[0]!r} is one column: columns of .csv are separated by commas and those of .tsv by tabs, and "
+            "numbers have a decimal point"
+        )
     numbers = all(_is_number(value) for value in first)  # A table without a head: columns are called 0, 1, ...
     if not numbers and first.isna().any():
         raise ValueError(

@@ -8,8 +8,9 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import Array
 
+from jaxmem.classifiers._linear import Shift
 from jaxmem.classifiers.base import Classifier, ClassSums, HostClassifier
-from jaxmem.classifiers.moments import Moments, Shift
+from jaxmem.classifiers.moments import Moments
 from jaxmem.fits.base import Fit
 from jaxmem.fits.host import HostFit, HostRefoldedFit
 from jaxmem.fits.prepared import PreparedFit

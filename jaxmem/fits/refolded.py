@@ -1,7 +1,7 @@
 """Cross-validation whose folds follow the labels: every labelling has training rows of its own.
 
 Features are prepared anew for every fold of every labelling, unless the classifier can take the rows of a fold out of
-what it knows of all rows (`foldable` and `fold`, see `jaxmem.classifiers.base`).
+what it knows of all rows (`jaxmem.classifiers.base.Foldable`).
 """
 
 from functools import partial
@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Integer
 
-from jaxmem.classifiers.base import Classifier
+from jaxmem.classifiers.base import Classifier, Foldable
 from jaxmem.devices import on_all, shared_out
 from jaxmem.fits.base import OfFolds, Totals, measured, worst
 from jaxmem.metrics import Metric
@@ -37,8 +37,9 @@ class RefoldedFit(OfFolds):
         mesh: Mesh | None = None,
     ) -> None:
         super().__init__(classifier, metric, X, n_classes, name, folds)
-        foldable = getattr(classifier, "foldable", lambda X, n_classes, largest: None)
-        self._rows = on_all((X, foldable(X, n_classes, max(self.n_rows.values()))), mesh)
+        largest = max(self.n_rows.values())
+        whole = classifier.foldable(X, n_classes, largest) if isinstance(classifier, Foldable) else None
+        self._rows = on_all((X, whole), mesh)
         self._mesh = mesh
 
     def __call__(self, labels: Integer[Array, "size n"], others: None, counted: Bool[np.ndarray, " size"]) -> Totals:
@@ -73,11 +74,11 @@ def _refolded(
             (inside,) = jnp.nonzero(fold == k, size=size)
             (outside,) = jnp.nonzero(fold != k, size=n - size)
             with jax.named_scope("prepare"):
-                if whole is None:
+                if whole is not None and isinstance(classifier, Foldable):
+                    state, rows = classifier.fold(whole, inside, outside)
+                else:
                     state = classifier.prepare(X[outside], n_classes)
                     rows = classifier.rows(state, X[inside])
-                else:
-                    state, rows = classifier.fold(whole, inside, outside)  # pyright: ignore[reportAttributeAccessIssue]
             with jax.named_scope("fit"):
                 params = classifier.fit(state, labels[outside])
             with jax.named_scope("score"):

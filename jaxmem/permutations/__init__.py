@@ -11,14 +11,14 @@ where there are few enough, every distinct labelling once (`enumeration`).
 from jaxmem.permutations.blocks import Whole, Within
 from jaxmem.permutations.enumeration import Enumeration
 from jaxmem.permutations.free import EXACT_ROWS, ROUNDS, Shuffles, shuffles
-from jaxmem.permutations.schemes import SCHEMES, Plan, Stream, n_labelings, plan, random_stream
+from jaxmem.permutations.schemes import SCHEMES, PermutationPlan, Stream, n_labelings, plan, random_stream
 
 __all__ = [
     "EXACT_ROWS",
     "ROUNDS",
     "SCHEMES",
     "Enumeration",
-    "Plan",
+    "PermutationPlan",
     "Shuffles",
     "Stream",
     "Whole",

@@ -10,7 +10,7 @@ from jaxmem.permutations.blocks import Within, whole, within
 from jaxmem.permutations.enumeration import Enumeration, can_vary, enumeration, n_arrangements
 from jaxmem.permutations.free import shuffles
 
-__all__ = ["SCHEMES", "Plan", "Stream", "n_labelings", "plan", "random_stream"]
+__all__ = ["SCHEMES", "PermutationPlan", "Stream", "n_labelings", "plan", "random_stream"]
 
 SCHEMES = ("free", "within", "whole")
 
@@ -31,7 +31,7 @@ class Stream(Protocol):
         ...
 
 
-class Plan(NamedTuple):
+class PermutationPlan(NamedTuple):
     """What a test is to go through: permutations 0 .. n_permutations of `stream`, the observed one being number 0.
 
     Attributes:
@@ -60,7 +60,7 @@ def plan(
     scheme: str = "free",
     blocks: Any = None,
     n_permutations: int,
-) -> Plan:
+) -> PermutationPlan:
     """Plan a test of `n_permutations` random permutations, or of all distinct labellings if they are no more than that.
 
     Args:
@@ -77,8 +77,8 @@ def plan(
     units = _exchangeable(codes, scheme, blocks)
     complete = enumeration(units.strata, units.symbols, at_most=n_permutations + 1)
     if complete is None:
-        return Plan(_random(key, units, scheme), n_permutations, exact=False)
-    return Plan(_over_rows(complete, units), complete.count - 1, exact=True)
+        return PermutationPlan(_random(key, units, scheme), n_permutations, exact=False)
+    return PermutationPlan(_over_rows(complete, units), complete.count - 1, exact=True)
 
 
 def random_stream(

@@ -227,3 +227,5 @@ def _bars(ax: "Axes", values: Float[np.ndarray, " B"], color: str, label: str) -
         width = step * -(-n_steps // _MOST_BARS)
         bins = np.arange(different[0] - step / 2, different[-1] + width, width)
     ax.hist(values, bins, color=color, alpha=0.6, label=label)
+    if ax.get_yscale() == "linear":
+        ax.locator_params(axis="y", integer=True)

@@ -22,15 +22,15 @@ def scores_figure(data: "xarray.Dataset") -> "Figure":
     names = [str(name) for name in data.score.values]
     others = names[1:]
     rows = -(-len(others) // _COLUMNS)
-    figure = Figure(figsize=(16, max(5.5, 2.4 * rows + 1)), layout="constrained")
-    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.3))[0]
+    figure = Figure(figsize=(16, max(5.5, 2.2 * rows + 1)), layout="constrained")
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, 1.15))[0]
     panel = left.subplots()
     correlations = data.rank_correlation.mean("seed").transpose("score", "other_score").values
     image = panel.imshow(correlations, cmap="RdBu_r", vmin=-1, vmax=1)
     numbered(panel, image, "{:.2f}", fontsize=7)
     panel.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
     panel.set_yticks(range(len(names)), names, fontsize=8)
-    left.colorbar(image, ax=panel, shrink=0.6)
+    panel.set_anchor("N")  # Below its headline: the map is square, and its half of the figure is higher.
     left.suptitle("Rank correlation over rows", fontsize=11)
 
     panels = right.subplots(rows, _COLUMNS, sharey=True, squeeze=False)

@@ -105,8 +105,8 @@ class SimilarityDisplay(Display):
         """
         title = self.measure if isinstance(self.measure, str) else ""
         if one_of(kind, ("heatmap", "map"), "kind") == "heatmap":
-            return self._on(similarity_heatmap(self.similarities, self.groups, axes=ax, title=title))
-        ax = similarity_map(self.similarities, self.groups, measure=self.measure, axes=ax, title=title)
+            return self._on(similarity_heatmap(self.similarities, self.groups, ax=ax, title=title))
+        ax = similarity_map(self.similarities, self.groups, measure=self.measure, ax=ax, title=title)
         legend_below(ax, n_columns=3)
         return self._on(ax)
 
@@ -115,7 +115,7 @@ def similarity_heatmap(
     similarities: Float[np.ndarray, "N N"],
     groups: Sequence[str],
     *,
-    axes: "Axes | None" = None,
+    ax: "Axes | None" = None,
     title: str = "",
     low: float | None = None,
     high: float | None = None,
@@ -125,7 +125,7 @@ def similarity_heatmap(
     Args:
         similarities: shape (N, N); see `jm.similarities`.
         groups: the group of every network, shape (N,); groups are drawn in the order in which they first appear.
-        axes: Matplotlib axes to draw on; None: those of a new figure (`axes.figure`).
+        ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the matrix.
         low, high: similarities of the first and last colour; None: the smallest and largest off the diagonal.
     """
@@ -133,22 +133,22 @@ def similarity_heatmap(
     order = np.argsort([names.index(group) for group in groups], kind="stable")
     matrix = np.asarray(similarities, float)[np.ix_(order, order)]
     sizes = [list(groups).count(name) for name in names]
-    axes = axes_for(axes, 4.6, 4.2)
+    ax = axes_for(ax, 4.6, 4.2)
     off = matrix[~np.eye(len(matrix), dtype=bool)]
     first, last = float(off.min() if low is None else low), float(off.max() if high is None else high)
-    image = axes.imshow(matrix, cmap="viridis", vmin=first, vmax=max(last, first + 1e-9))
+    image = ax.imshow(matrix, cmap="viridis", vmin=first, vmax=max(last, first + 1e-9))
     edges = np.cumsum([0, *sizes]) - 0.5
     for edge in edges[1:-1]:
-        axes.axhline(edge, color="white", lw=1)
-        axes.axvline(edge, color="white", lw=1)
+        ax.axhline(edge, color="white", lw=1)
+        ax.axvline(edge, color="white", lw=1)
     middles = (edges[1:] + edges[:-1]) / 2
-    axes.set_xticks(middles, names, rotation=35, ha="right", fontsize=8)
-    axes.set_yticks(middles, names, fontsize=8)
-    axes.tick_params(length=0)
-    axes.grid(False)
-    axes.set_title(title, fontsize=10)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
-    return axes
+    ax.set_xticks(middles, names, rotation=35, ha="right", fontsize=8)
+    ax.set_yticks(middles, names, fontsize=8)
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.set_title(title, fontsize=10)
+    ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    return ax
 
 
 def similarity_map(
@@ -156,7 +156,7 @@ def similarity_map(
     groups: Sequence[str],
     *,
     measure: str | Measure | Facts = "cka",
-    axes: "Axes | None" = None,
+    ax: "Axes | None" = None,
     title: str = "",
 ) -> "Axes":
     """Draw networks as points in the plane, the nearer the more alike, by classical multidimensional scaling.
@@ -165,19 +165,19 @@ def similarity_map(
         similarities: shape (N, N), by `measure`.
         groups: the group of every network, shape (N,).
         measure: says how similarities become distances.
-        axes: Matplotlib axes to draw on; None: those of a new figure.
+        ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the map; the share of the squared distances that the plane shows is added to it.
     """
     places, share = classical_scaling(square_distance(np.asarray(similarities, float), measure))
-    axes = axes_for(axes, 4.4, 4.0)
+    ax = axes_for(ax, 4.4, 4.0)
     for number, name in enumerate(dict.fromkeys(groups)):
         own = places[np.array([group == name for group in groups])]
         color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
-        axes.scatter(own[:, 0], own[:, 1], c=color, marker=marker, label=name, s=36, alpha=0.85, linewidths=0)
-    axes.set_aspect("equal", adjustable="datalim")
-    axes.grid(alpha=0.25)
-    axes.set_title(f"{title} ({share:.0%} shown)".strip(), fontsize=10)
-    return axes
+        ax.scatter(own[:, 0], own[:, 1], c=color, marker=marker, label=name, s=36, alpha=0.85, linewidths=0)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.grid(alpha=0.25)
+    ax.set_title(f"{title} ({share:.0%} shown)".strip(), fontsize=10)
+    return ax
 
 
 def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
@@ -219,7 +219,7 @@ def heatmaps_figure(data: "xarray.Dataset") -> "Figure":
     figure, panels, groups = _per_measure(data)
     for panel, (measure, layer, matrix) in zip(panels.flat, _last(data), strict=False):
         title = f"{measure}, {layer}" + ("" if FACTS[measure].larger_is_similar else " (0: alike)")
-        similarity_heatmap(matrix, groups, axes=panel, title=title)
+        similarity_heatmap(matrix, groups, ax=panel, title=title)
     figure.suptitle(f"Similarity of networks on test rows, epoch {int(data.epoch.values[-1])}", fontsize=12)
     return figure
 
@@ -228,7 +228,7 @@ def maps_figure(data: "xarray.Dataset") -> "Figure":
     """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure."""
     figure, panels, groups = _per_measure(data)
     for panel, (measure, _, matrix) in zip(panels.flat, _last(data), strict=False):
-        similarity_map(matrix, groups, measure=FACTS[measure], axes=panel, title=measure)
+        similarity_map(matrix, groups, measure=FACTS[measure], ax=panel, title=measure)
     return finish(
         figure, panels[0, 0], f"Networks by their similarity on test rows, epoch {int(data.epoch.values[-1])}"
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxmem.inputs import one_of
 from jaxmem.plots.bridge import bridge_figure
 from jaxmem.plots.indices import MemorizationMapDisplay
 from jaxmem.plots.panels import COLORS, GREY, finish, grid, line, undefined
@@ -37,8 +38,12 @@ _PLACES = 6
 
 
 def study_figures(record: Record) -> "dict[str, Figure]":
-    """The figures of a study by file name, those that `Study.figures` names; of what its rows do not have, none."""
-    names = list(STUDIES[record.study].figures)
+    """The figures of a study by file name, those that `Study.figures` names; of what its rows do not have, none.
+
+    Raises:
+        ValueError: the record is of no study that jaxmem has.
+    """
+    names = list(STUDIES[one_of(record.study, STUDIES, "the study of the record")].figures)
     if "wrong-labels" in names and not _has_wrong_labels(record.data):
         names.remove("wrong-labels")
     return {f"{name}.png": _FIGURES[name](record.data) for name in names}

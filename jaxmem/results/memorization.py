@@ -291,6 +291,7 @@ class MemorizationTest(Result):
             "learning": ((), self.learning),
             "memorization": ((), self.memorization),
             "learning_pvalue": ((), self.learning_pvalue),
+            "memorization_pvalue": ((), self.memorization_pvalue),
             "example_scores": ("example", self.example_scores),
         }
         if self.test_statistic is not None:

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Integer
 
 from jaxmem.inference import ALTERNATIVES, check_reachable, family_pvalues, pvalue
 from jaxmem.inputs import as_key, as_number, one_of
-from jaxmem.permutations import Plan, plan
+from jaxmem.permutations import PermutationPlan, plan
 from jaxmem.results import GroupSimilarityTest, SimilarityTests, key_fields
 
 __all__ = ["group_similarity_test", "group_similarity_tests"]
@@ -148,7 +148,7 @@ def group_similarity_tests(
 
 def _planned(
     groups: Any, first: str | int, second: str | int, n_permutations: int, key: Any
-) -> tuple[np.ndarray, np.ndarray, Plan, Any]:
+) -> tuple[np.ndarray, np.ndarray, PermutationPlan, Any]:
     """Which networks take part, which of them are in the first group, and the labellings to go through."""
     groups, key = np.asarray(groups), as_key(key)
     if groups.ndim != 1:
@@ -179,7 +179,7 @@ def _checked(similarities: Any, name: str, n: int) -> Float[np.ndarray, "N N"]:
     return matrix
 
 
-def _labellings(planned: Plan, in_first: np.ndarray) -> Float[np.ndarray, "labellings N"]:
+def _labellings(planned: PermutationPlan, in_first: np.ndarray) -> Float[np.ndarray, "labellings N"]:
     """Indicators of the first group under the permutations 0 .. B."""
     codes = jnp.asarray(in_first, jnp.int32)
     return np.asarray(_labels(planned.stream, codes, jnp.arange(planned.n_permutations + 1)), float)

@@ -23,15 +23,12 @@ from sklearn.utils.multiclass import type_of_target
 from jaxmem.inference import pvalue
 from jaxmem.inputs import Labels, as_features
 from jaxmem.metrics import METRICS
-from jaxmem.permutations import Plan
-from jaxmem.scoring import score_permutations
+from jaxmem.permutations import PermutationPlan
+from jaxmem.scoring import rounding_of, score_permutations
 from jaxmem.sklearn.twins import NoTwin, twin_of
 from jaxmem.validation import Design, KFold, Part
 
 __all__ = ["permutation_test_score"]
-
-# Of scores in double precision; SciPy's choice.
-_ROUNDING = 100 * float(np.finfo(float).eps)
 
 # Splitters that take no notice of the labels: their folds serve every permutation.
 _FIXED = (
@@ -63,14 +60,18 @@ def permutation_test_score(
     precision; of features in single precision, scikit-learn rounds more coarsely. Where jaxmem has a twin of the
     estimator (`RidgeClassifier`, `LinearDiscriminantAnalysis`, `KNeighborsClassifier`, `GaussianNB`, `NearestCentroid`,
     each also after a `StandardScaler` in a pipeline), labels are fitted in batches on whatever device JAX has; for
-    anything else scikit-learn's function is called, and an `sklearn.exceptions.EfficiencyWarning` says why. Two
-    labellings, the observed one and the first shuffle, are scored by scikit-learn in any case: where its numbers are
-    not jaxmem's, it scores all others, too.
+    anything else scikit-learn's function is called, and an `sklearn.exceptions.EfficiencyWarning` says why.
+
+    Two labellings, the observed one and the first shuffle, are scored by scikit-learn in any case: where its numbers
+    are not jaxmem's, it scores all others, too. That finds a twin that computes something else. It does not find what
+    only shows under other shuffles: ties. Which of several neighbours that are equally far away scikit-learn takes
+    depends on its search tree, and which of two classes whose scores are equal up to rounding is predicted on how it
+    adds them up. On features that are whole numbers, or that hold rows twice, ties are so frequent that the two
+    labellings mostly tell; where they are rare, a few permutations may be scored otherwise, by the rows that tie. The
+    p-value is as valid.
 
     Two things differ on purpose. The p-value counts scores that differ by rounding alone as ties; scikit-learn's may
-    miss some of them, and is then too small. And scores of which one is NaN have no p-value. One thing cannot be
-    alike: which of several neighbours that are equally far away scikit-learn takes depends on its search tree, so that
-    `KNeighborsClassifier` may score a few permutations otherwise, on features that are whole numbers, say.
+    miss some of them, and is then too small. And scores of which one is NaN have no p-value.
 
     Args:
         estimator: what to fit.
@@ -125,7 +126,8 @@ def permutation_test_score(
         more = {"n_permutations": n_permutations, "n_jobs": n_jobs, "random_state": random_state, "verbose": verbose}
         score, permuted, _ = refitted(estimator, X, y, **asked, **more)
         scores = np.append(score, permuted)
-    return scores[0], scores[1:], pvalue(float(scores[0]), scores[1:], rounding=_ROUNDING)
+    rounding = rounding_of(METRICS["accuracy"], np.float64)  # Of any metric, in double precision.
+    return scores[0], scores[1:], pvalue(float(scores[0]), scores[1:], rounding=rounding)
 
 
 def _fast(
@@ -149,7 +151,8 @@ def _fast(
     if not (isinstance(scoring, str) and scoring in known):
         raise NoTwin(f"scoring is {asked['scoring']!r}, not one of {', '.join(map(repr, sorted(known)))}")
     n_permutations, drawn = int(n_permutations), check_random_state(random_state)
-    # What scikit-learn refuses, it refuses here, in its own words.
+    # What scikit-learn refuses, it refuses here, in its own words; and two labellings to be compared with, which show
+    # whether the twin is one, but not every tie.
     asked_first: dict[str, Any] = {"n_permutations": 1, "random_state": copy.deepcopy(drawn)} | asked
     score, (permuted,), _ = refitted(estimator, X, y, **asked_first)
     before = drawn.get_state()
@@ -167,7 +170,7 @@ def _fast(
                 metric=METRICS[scoring],
                 n_permutations=n_permutations,
                 key=jax.random.key(0),  # Draws nothing: scikit-learn has drawn.
-                planned=Plan(_Table(jnp.asarray(table)), n_permutations, exact=False),
+                planned=PermutationPlan(_Table(jnp.asarray(table)), n_permutations, exact=False),
                 progress=progress,
             )
         scores = scored.views["cv"].paired

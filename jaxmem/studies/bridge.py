@@ -45,7 +45,7 @@ class Config(Experiment):
     """Memorization beside the dissimilarity of networks.
 
     Args:
-        shares: of the training rows whose labels are shuffled; see `random_labels`.
+        shares: of the training rows, whose labels are shuffled among them.
         dropouts: rates to try.
         sizes: units of every hidden layer, at a depth of two.
         measures: of similarity; see `jaxmem.similarity.MEASURES`.

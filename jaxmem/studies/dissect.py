@@ -65,10 +65,10 @@ class Config(Setting):
         seeds: networks in each group, 3 or more; with 3 against 3 no p-value is below 1/20.
         measures: of similarity, by name; those of functions compare the outputs, "input-gradient" the directions in
             which the loss of a row, under its true label, grows.
-        shares: of random labels, in (0, 1), each a further group; none: none.
+        shares: of random labels, in (0, 1), each a further group.
         n_rows: rows of each kind to compare on: for "procrustes" and other measures that ask for it, two more than the
             widest layer has features; for "cca" and "pwcca", one more than twice as many.
-        layers: hidden layers by name; none: all of them.
+        layers: hidden layers by name; no name: all of them.
         pool: average activations over places (pixels, tokens) instead of flattening them.
     """
 

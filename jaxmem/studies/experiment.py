@@ -45,7 +45,7 @@ class Data:
     Args:
         dataset: a data set by name ("digits" is embedded), or the path of a file; see `jaxmem.data.load`.
         inputs: "images"; "standard-noise" or "matched-noise", Gaussian, with the moments of every pixel or without;
-            "shuffled-pixels", one shuffle for all images, or "shuffled-each", one for each.
+            one shuffle for all images ("shuffled-pixels"), or one for each ("shuffled-each").
         random_labels: share of the training rows whose labels are shuffled among them, anew for every seed.
         confused_labels: probability that a training row's label is mistaken for that of the next class.
         n_train: training rows, drawn anew for every seed with the classes' proportions; None: all there are.
@@ -111,7 +111,7 @@ class Training:
 
     Args:
         epochs: passes over the training rows.
-        keep_epochs: the epochs to test; 0 is the untrained network. Those beyond `epochs` mean the last one.
+        keep_epochs: the epochs to test; 0 is the untrained network. Those beyond the last mean the last one.
         batch_size: training rows a step.
         learning_rate: step size of AdamW.
         weight_decay: decoupled decay of AdamW; 0 is Adam.
@@ -150,11 +150,11 @@ class Tests:
     """What the features are tested with.
 
     Args:
-        layers: hidden layers by name, "last" for the last one; none: all of them.
+        layers: hidden layers by name, "last" for the last one; no name: all of them.
         pool: average activations over places (pixels, tokens) instead of flattening them.
         perturbations: how the copies are made, as "name:amount"; amounts in units of the pixel range or in pixels.
-        classifiers: the shallow classifiers: "ridge", "lda", "centroid", "naive-bayes", "knn" (one neighbour), "knn10",
-            "softmax", "svm".
+        classifiers: the shallow classifiers: "ridge", "lda", "centroid", "naive-bayes", "knn" (one neighbour), "knn10"
+            (ten), "softmax", "svm".
         n_permutations: shuffles per test; the smallest p-value of learning is 1 / (1 + this).
 
     Example:
@@ -194,7 +194,7 @@ class Setting:
         seeds: networks, each with weights and minibatches of its own, and with rows, labels and copies of its own where
             these are random; intervals are over these.
         seed: of everything random, and of the split in training and test rows.
-        data_dir: where data sets lie; None: see `jaxmem.data.load`.
+        data_dir: where data sets lie; None: $JAXMEM_DATA_DIR, or else ~/.cache/jaxmem.
 
     Example:
         >>> from jaxmem.studies import Data, Setting

@@ -19,8 +19,8 @@ class Config(Experiment):
     """Learning and memorization under label noise.
 
     Args:
-        random_shares: of rows whose labels are shuffled; see `random_labels`.
-        confused_shares: of rows that get the label of the next class; see `confused_labels`.
+        random_shares: of the training rows, whose labels are shuffled among them.
+        confused_shares: of the training rows, whose labels are mistaken for those of the next class.
     """
 
     training: Training = Training(keep_epochs=(0, 1, 2, 5, 10, 20, 40))

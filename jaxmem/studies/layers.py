@@ -19,7 +19,7 @@ class Config(Experiment):
     """Learning and memorization in every layer.
 
     Args:
-        architectures: the networks to look into, beside the options of `network`.
+        architectures: the networks to look into: "mlp", "cnn", "resnet", "vit".
     """
 
     training: Training = Training(epochs=20, keep_epochs=(0, 20))

@@ -11,9 +11,10 @@ from jaxmem.settings import with_values
 from jaxmem.studies.catalogue import STUDIES
 from jaxmem.studies.experiment import Setting
 from jaxmem.studies.records import Record
+from jaxmem.studies.rows import digest
 from jaxmem.studies.shards import Shard
-from jaxmem.studies.store import Store
-from jaxmem.studies.study import ABOUT, Study, computed, differing, forget, recorded
+from jaxmem.studies.store import ABOUT, Store, differing, forget
+from jaxmem.studies.study import Study, computed, recorded
 
 __all__ = ["merge", "run_shard"]
 
@@ -44,7 +45,7 @@ def merge(folders: Sequence[Path]) -> Record:
 
     Raises:
         ValueError: no folders; one that is no shard; shards of different studies, configurations, data sets or
-            versions; a shard that is there twice, is missing, or has not been finished.
+            versions; a shard that is there twice, is missing, or has not been finished; another data set here.
     """
     if not folders:
         raise ValueError("there is nothing to merge: name the folders of all shards.")
@@ -61,6 +62,11 @@ def merge(folders: Sequence[Path]) -> Record:
         raise ValueError(f"there is a gap: shards {', '.join(missing)} are missing.")
     study = STUDIES[one_of(first["study"], STUDIES, "study")]
     config = with_values(study.config(), first["config"], str(folders[0] / ABOUT))
+    if digest(config) != first["data"]:
+        raise ValueError(
+            f"the data set {config.data.dataset!r} is another one here than where the shards were made: merge them "
+            "there, or with a copy of their data."
+        )
     try:
         record = recorded(study, config, Store(others=folders))
     except KeyError as error:

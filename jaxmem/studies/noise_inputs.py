@@ -19,7 +19,7 @@ class Config(Experiment):
     """Learning and memorization where the inputs are noise.
 
     Args:
-        kinds: of inputs; see `inputs`.
+        kinds: of inputs, "images" among them to compare with.
     """
 
     training: Training = Training(keep_epochs=(0, 40))

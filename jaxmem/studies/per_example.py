@@ -53,7 +53,7 @@ class Config(Experiment):
     """Measures of how much single rows are memorized.
 
     Args:
-        n_members: networks that are trained on subsets, beside `seeds` networks trained on all rows.
+        n_members: networks that are trained on subsets, beside those of all seeds, which are trained on all rows.
         share: of the rows in every subset.
         n_neighbors: of the probes behind prediction depth.
         n_probes: random directions for the curvature of the loss around every row.

@@ -19,7 +19,7 @@ class Config(Experiment):
     """Learning and memorization where labels are random.
 
     Args:
-        shares: of the training rows whose labels are shuffled; see `random_labels`.
+        shares: of the training rows, whose labels are shuffled among them.
     """
 
     training: Training = Training(epochs=80, keep_epochs=(0, 80))

@@ -19,7 +19,7 @@ class Config(Experiment):
     """Learning and memorization over the number of training rows.
 
     Args:
-        sizes: numbers of training rows; see `n_train`.
+        sizes: numbers of training rows.
     """
 
     training: Training = Training(keep_epochs=(0, 40))

@@ -27,7 +27,7 @@ class Config(Experiment):
     """Rules for stopping early, under label noise.
 
     Args:
-        shares: of the training rows whose labels are shuffled; see `random_labels`.
+        shares: of the training rows, whose labels are shuffled among them.
     """
 
     data: Data = Data(n_train=2_000, n_validation=500)

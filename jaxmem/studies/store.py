@@ -1,10 +1,13 @@
 """Results of finished pieces of work, by what they are results of: computed once, and found again after a crash.
 
 A piece is a dict of arrays. With a folder every piece is a file of its own as soon as it is there, whole or not at
-all (`jaxmem.archives`), so that a study that is killed goes on where it was.
+all (`jaxmem.archives`), so that a study that is killed goes on where it was. A folder says in a file what its pieces
+are of.
 """
 
 import hashlib
+import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +17,9 @@ import numpy as np
 
 from jaxmem.archives import read_archive, write_archive
 
-__all__ = ["Piece", "Store", "Work"]
+__all__ = ["ABOUT", "Piece", "Store", "Work", "claim_folder", "differing", "forget"]
+
+ABOUT = "about.json"
 
 Piece = dict[str, np.ndarray]
 
@@ -78,3 +83,44 @@ class Store:
                 with suppress(OSError, ValueError):  # Not there, or damaged: it is computed again.
                     self._pieces[name], _ = read_archive(folder / name, "piece of a study")
         return self._pieces.get(name)
+
+
+def claim_folder(folder: Path, mine: dict[str, Any]) -> None:
+    """Make a folder one for the pieces of some work, or make sure that it is.
+
+    Args:
+        folder: made if it is not there.
+        mine: what decides the pieces, as plain values.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    mine = json.loads(json.dumps(mine))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        description = folder / ABOUT
+        if not description.exists():
+            if any(folder.iterdir()):
+                raise ValueError("it holds other things")
+            description.write_text(json.dumps(mine, indent=2))
+        theirs = json.loads(description.read_text())
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{folder} cannot be used for unfinished work: {error}. Remove it, or name another."
+        ) from error
+    if theirs != mine:
+        raise ValueError(
+            f"{folder} holds unfinished work with another {', '.join(differing(mine, theirs))}: remove it to start "
+            "anew, or run what it was made by."
+        )
+
+
+def differing(mine: dict[str, Any], theirs: Any, but: Sequence[str] = ()) -> list[str]:
+    """What is not the same of two descriptions."""
+    theirs = theirs if isinstance(theirs, dict) else {}
+    return sorted(name for name in mine if theirs.get(name) != mine[name] and name not in but)
+
+
+def forget(folder: Path) -> None:
+    """Remove a folder of pieces, and all that is in it."""
+    shutil.rmtree(folder, ignore_errors=True)

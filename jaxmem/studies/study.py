@@ -1,26 +1,25 @@
 """What a study is: experiments that differ in one thing, and the sentences that it is meant to bear out or not."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from jaxmem.studies.conduct import labelled, pieces
 from jaxmem.studies.experiment import Experiment, Setting
 from jaxmem.studies.records import Record, about
 from jaxmem.studies.rows import digest
 from jaxmem.studies.shards import WHOLE, Shard, complete
-from jaxmem.studies.store import Store, Work
+from jaxmem.studies.store import Store, Work, claim_folder, forget
 from jaxmem.studies.summary import Claim, decided, with_adjusted_pvalues
 
 if TYPE_CHECKING:
     import xarray
 
-__all__ = ["ABOUT", "Measure", "Study", "comparison", "computed", "differing", "forget", "opened", "recorded", "run"]
+__all__ = ["Measure", "Study", "comparison", "computed", "opened", "recorded", "run"]
 
 ConfigT = TypeVar("ConfigT", bound=Setting)
 
@@ -106,7 +105,8 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
         config: all choices; the same configuration gives the same numbers.
         progress: show bars on a terminal.
         unfinished: folder in which finished pieces are kept until the end. A study that was killed goes on from there,
-            and ends with the same numbers; `forget` the folder once they are saved. None: in memory alone.
+            and ends with the same numbers; `jaxmem.studies.store.forget` the folder once they are saved. None: in
+            memory alone.
 
     Raises:
         ValueError: a configuration that cannot be run, or that asks for what the study varies; training that blows up
@@ -131,16 +131,11 @@ def run(study: Study[ConfigT], config: ConfigT, *, progress: bool = True, unfini
     return recorded(study, config, computed(study, config, WHOLE, unfinished, progress=progress))
 
 
-def forget(unfinished: Path) -> None:
-    """Remove the pieces of a study that is done."""
-    shutil.rmtree(unfinished, ignore_errors=True)
-
-
 def opened(study: Study[ConfigT], config: ConfigT, shard: Shard, folder: Path | None) -> Store:
     """A store for the pieces of a shard, in a folder that is ours."""
     study.check(config)
     if folder is not None:
-        _claim_folder(folder, about(study.name, config) | {"data": digest(config), "shard": str(shard)})
+        claim_folder(folder, about(study.name, config) | {"data": digest(config), "shard": str(shard)})
     return Store(folder)
 
 
@@ -164,34 +159,3 @@ def recorded(study: Study[ConfigT], config: ConfigT, store: Store) -> Record:
     claims = [claim._asdict() for claim in decided(study.claims(data))]
     data = data.assign_attrs(axis=study.axis, question=study.question, claims=json.dumps(claims))
     return Record(study.name, asdict(config), data)
-
-
-ABOUT = "about.json"
-
-
-def _claim_folder(folder: Path, mine: dict[str, Any]) -> None:
-    """Make the folder ours, or make sure that it is."""
-    mine = json.loads(json.dumps(mine))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        description = folder / ABOUT
-        if not description.exists():
-            if any(folder.iterdir()):
-                raise ValueError("it holds other things")
-            description.write_text(json.dumps(mine, indent=2))
-        theirs = json.loads(description.read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder} cannot be used for unfinished work: {error}. Remove it, or name another."
-        ) from error
-    if theirs != mine:
-        raise ValueError(
-            f"{folder} holds unfinished work with another {', '.join(differing(mine, theirs))}: remove it to start "
-            "anew, or run what it was made by."
-        )
-
-
-def differing(mine: dict[str, Any], theirs: Any, but: Sequence[str] = ()) -> list[str]:
-    """What is not the same of two descriptions."""
-    theirs = theirs if isinstance(theirs, dict) else {}
-    return sorted(name for name in mine if theirs.get(name) != mine[name] and name not in but)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import pytest
 import xarray
 
 from jaxmem.cli import main
+from jaxmem.cli.commands import COMMANDS
 from jaxmem.data import load
+from jaxmem.studies import STUDIES, Record
 
 QUICK = [
     "run", "--n-train", "100", "--seeds", "2", "--widths", "16", "--epochs", "1", "--n-permutations", "9",
@@ -31,6 +34,21 @@ def test_help_explains_every_option(capsys):
         "perturbations", "classifiers", "n-permutations", "seed", "seeds", "output", "force", "architecture {mlp,cnn,",
     ):  # fmt: skip
         assert f"--{option}" in text, option
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *(f"study {name}" for name in STUDIES)])
+def test_help_is_in_words_that_can_be_typed(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0 and "{None}" not in text and "─ setting" not in text
+    assert not re.findall(r"`[a-z]+_[a-z_]+`", text)
+
+
+def test_without_a_command_all_are_named(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2 and "Expected one of {run, test, study," in capsys.readouterr().err
 
 
 def test_run_writes_the_results_and_prints_the_table(tmp_path, capsys):
@@ -193,14 +211,30 @@ def test_a_run_is_repeated_by_its_configuration_and_told_as_json(tmp_path, capsy
         ("command = 'study layers'", "is a configuration of `jaxmem study layers`, not of `jaxmem study epochs`"),
         ("sede = 1", "Did you mean 'seed'"),
         ("seeds = 'two'", "seeds cannot be 'two': it takes a whole number"),
-        ("[tests]\nclassifiers = ['knm']", "Did you mean 'knn'"),
+        ("[tests]\nclassifiers = ['knm']", "config.toml: tests: classifiers must be one of"),
+        ("[tests]\nn_permutations = 0", "config.toml: tests: n_permutations must be an integer"),
+        ("[data]\nn_trian = 100", "Did you mean 'n_train'"),
+        ("[data]\nn_train = 19", "jaxmem: n_train is 19"),
         ("seeds == 1", "is no TOML"),
+        ("versions = 'new'", "versions cannot be 'new': leave them out"),
     ],
 )
 def test_a_configuration_that_cannot_be_run_is_refused(text, words, tmp_path, capsys):
     (tmp_path / "config.toml").write_text(text)
     assert main(["run", "--config", str(tmp_path / "config.toml")]) == 1
     assert words in capsys.readouterr().err
+
+
+def test_what_was_typed_beside_a_configuration_is_told_as_typed(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.toml").write_text("[data]\nn_train = 100")
+    assert main(["run", "--config=config.toml", "--n-train", "19"]) == 1
+    assert "jaxmem: --n-train is 19" in capsys.readouterr().err
+    assert main(["study", "--config", "config.toml", "epochs", "--n-train", "19"]) == 1
+    assert "jaxmem: --n-train is 19" in capsys.readouterr().err
+    (tmp_path / "config.toml").write_text("[data]\nn_train = 'x'")
+    assert main(["run", "--config=config.toml", "--n-train", "19"]) == 1
+    assert "config.toml: data: n_train cannot be 'x'" in capsys.readouterr().err
 
 
 def test_other_versions_than_a_configuration_was_written_with_are_told(tmp_path, capsys):
@@ -214,6 +248,13 @@ def test_results_of_a_newer_version_are_refused(tmp_path, capsys):
     data.to_netcdf(tmp_path / "results.nc", engine="h5netcdf")
     assert main(["report", str(tmp_path)]) == 1
     assert "has format 2, but this jaxmem reads up to 1: upgrade" in capsys.readouterr().err
+
+
+def test_results_of_a_study_that_is_unknown_here_are_refused(tmp_path, capsys):
+    folder = Record("mine", config={}, data=xarray.Dataset()).save(tmp_path / "mine")
+    assert main(["report", str(folder)]) == 1
+    assert "the study of the record must be one of 'epochs'" in capsys.readouterr().err
+    assert not (folder / "index.html").exists()
 
 
 @pytest.mark.nightly

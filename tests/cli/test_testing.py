@@ -2,6 +2,8 @@
 
 import json
 
+import h5py
+import jax
 import numpy as np
 import pandas
 import pytest
@@ -28,9 +30,9 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def result_of(*arguments):
-    assert main(["test", *arguments, *OPTIONS]) == 0
-    return jm.load("jaxmem-test/test.npz")
+def result_of(*arguments, output="jaxmem-test"):
+    assert main(["test", *arguments, *OPTIONS, "--output", output]) == 0
+    return jm.load(f"{output}/test.npz")
 
 
 def assert_same_test(found, expected):
@@ -80,12 +82,67 @@ def test_memorization_repeated_by_its_configuration_and_told_as_json(here, capsy
     assert (here / "again/config.toml").read_text() == (here / "jaxmem-test/config.toml").read_text()
 
 
+def taking(taken, test):
+    """The test, which notes the features that it is given."""
+    return lambda classifier, X, *rest, **choices: taken.append(X) or test(classifier, X, *rest, **choices)
+
+
+@pytest.mark.parametrize("ending", ["npy", "h5", "zarr"])
+@pytest.mark.parametrize(
+    ("choices", "whole"),
+    [
+        (["--copies", "copies"], False),
+        (["--copies", "copies", "--memorization"], False),
+        (["--holdout", "copies", "--holdout-labels", "y.npy", "--classifier", "naive-bayes"], False),
+        (["--holdout", "copies", "--holdout-labels", "y.npy", "--metric", "roc_auc"], True),
+        (["--copies", "copies", "--classifier", "knn"], True),
+        (["--copies", "copies", "--classifier", "lda:shrinkage='auto'"], True),
+        (["--folds", "4"], True),
+    ],
+)
+def test_arrays_stay_in_their_files_where_rows_are_read_by_blocks(ending, choices, whole, here, monkeypatch):
+    np.save("copies.npy", copies)
+    with h5py.File("X.h5", "w") as features, h5py.File("copies.h5", "w") as of_copies:
+        features["X"], of_copies["X"] = X, copies
+    if ending == "zarr":
+        zarr = pytest.importorskip("zarr")
+        zarr.save_array("X.zarr", X)
+        zarr.save_array("copies.zarr", copies)
+    taken = []
+    for name in ("permutation_test", "memorization_test"):
+        monkeypatch.setattr(f"jaxmem.cli.testing.{name}", taking(taken, getattr(jm, name)))
+    typed = [word if word != "copies" else f"copies.{ending}" for word in choices]
+    found = result_of(f"X.{ending}", "y.npy", *typed, output="found")
+    assert isinstance(taken[0], jm.RowBlocks) is not whole
+    # The same out of an archive, which is read as a whole.
+    np.savez("X.npz", X=X)
+    np.savez("copies.npz", X=copies)
+    typed = [word if word != "copies" else "copies.npz" for word in choices]
+    assert_same_test(found, result_of("X.npz", "y.npy", *typed))
+    assert isinstance(taken[1], jax.Array)
+
+
+def test_features_that_do_not_fit_into_memory_are_said_to_be_such(here, capsys, monkeypatch):
+    def too_large(*_):
+        raise MemoryError("Unable to allocate 3.64 TiB")
+
+    monkeypatch.setattr("jaxmem.cli.testing.as_features", too_large)
+    assert main(["test", "X.npy", "y.npy"]) == 1
+    assert "X.npy does not fit into memory: Unable to allocate 3.64 TiB. Rows are read" in capsys.readouterr().err
+
+
 def test_the_p_value_is_printed(here, capsys):
     assert main(["test", "X.npy", "y.npy", "--n-permutations", "49"]) == 0
     text = capsys.readouterr().out
     assert "p = 0.02 (greater)" in text and "null.png" in text
     assert main(["test", "X.npy", "y.npy"]) == 1
     assert "--force" in capsys.readouterr().err
+
+
+def test_the_verdict_is_printed(here, capsys):
+    copies = ["--copies", "copies.npz", "--source", "source"]
+    assert main(["test", "X.npy", "y.npy", *copies, "--memorization", "--n-permutations", "49"]) == 0
+    assert "as Ridge(alpha=1.0, standardize=False) sees it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -100,20 +157,32 @@ def test_the_p_value_is_printed(here, capsys):
         (["X.npy", "y.npy", "--classifier", "ridge:alhpa=1"], "Did you mean 'alpha'"),
         (["X.npy", "y.npy", "--classifier", "ridge:alpha"], "cannot be read: write 'ridge:alpha=1.0'"),
         (["X.npy", "y.npy", "--classifier", "ridge:alpha=-1.0"], "alpha must be a finite number > 0"),
+        (["X.npy", "y.npy", "--classifier", "knn:n_neighbors=0"], "jaxmem: n_neighbors must be an integer >= 1"),
         (["X.npy", "y.npy", "--metric", "accuarcy"], "Did you mean 'accuracy'"),
         (["X.npy", "y.npy", "--copies", "X.npy", "--holdout", "X.npy"], "copies and holdout are both given"),
         (["X.npy", "y.npy", "--holdout-labels", "y.npy"], "--holdout-labels are there, but no holdout"),
         (["X.npy", "y.npy", "--memorization"], "memorization is about perturbed copies"),
         (["X.npy", "y.npy", "--scheme", "within"], "blocks"),
-        (["X.npy", "y.npy", "--folds", "41"], "there are only 40 rows"),
+        (["X.npy", "y.npy", "--folds", "41"], "folds must be 2 to 40, the rows of X.npy, but is 41"),
+        (["X.npy", "y.npy", "--folds", "1"], "folds must be 2 to 40"),
+        (["table.csv", "labels"], "but is 'labels'. Or name a file of them."),
+        (["german.csv", "y"], "columns of .csv are separated by commas"),
+        (["head.csv", "y"], "head.csv cannot be read as .csv: it has no rows"),
         (["X.npy", "y.npy", "--n-permutations", "0"], "--n-permutations must be an integer >= 1"),
-        (["bad.npy", "y.npy"], "NaN"),
+        (["bad.npy", "y.npy"], "bad.npy has NaN or infinite features in 40 of 40 rows"),
+        (["bad.npy", "y.npy", "--copies", "X.npy"], "bad.npy has NaN or infinite features in 40 of 40 rows"),
+        (["y.npy", "y.npy"], "y.npy must hold one row of features per example"),
+        (["X.npy", "X.npy"], "labels: X.npy holds an array of shape (40, 3), expected one a row"),
+        (["X.npy", "objects.npy"], "save numbers, or strings as array.astype(str)"),
         (["X.npy"], "file with a label per example"),
     ],
 )
 def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, here, capsys):
     np.save("short.npy", y[:-1])
     np.save("bad.npy", np.full_like(X, np.nan))
+    np.save("objects.npy", np.array(["a", None] * 20, object), allow_pickle=True)
+    (here / "german.csv").write_text("a;y\n1,5;0\n2,5;1\n")
+    (here / "head.csv").write_text("a,y\n")
     before = set(here.iterdir())
     try:
         code = main(["test", *arguments])

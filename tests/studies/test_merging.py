@@ -1,6 +1,7 @@
 """Studies by shares: every piece once, the whole study's numbers bit for bit, nothing mixed up."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,15 @@ def test_what_is_not_of_one_study_is_refused(folders, tmp_path):
         (tmp_path / "about.json").write_text(json.dumps(about | {name: value}))
         with pytest.raises(ValueError, match=f"differs from .* in {name}: they are not of one study"):
             merge([folders[1], folders[2], tmp_path])
+
+
+def test_another_data_set_than_that_of_the_shards_is_refused(folders, tmp_path):
+    for number, folder in enumerate(folders, start=1):
+        shutil.copytree(folder, tmp_path / f"{number}")
+        about = json.loads((folder / "about.json").read_text())
+        (tmp_path / f"{number}" / "about.json").write_text(json.dumps(about | {"data": "of elsewhere"}))
+    with pytest.raises(ValueError, match="the data set 'digits' is another one here than where the shards were made"):
+        merge(sorted(tmp_path.iterdir()))
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/2/3", "-1/2", ""])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from jaxmem.studies.shards import complete
-from jaxmem.studies.store import Store, Work
+from jaxmem.studies.store import Store, Work, claim_folder
 
 
 def get(store, key, compute):
@@ -55,3 +55,16 @@ def test_a_computation_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         get(Store(tmp_path), "key", fails)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_other_work_is_refused_and_left_alone(tmp_path):
+    about = {"study": "epochs", "config": {"seed": 1, "widths": (8,)}}
+    claim_folder(tmp_path, about)
+    claim_folder(tmp_path, about)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="another config: remove it"):
+        claim_folder(tmp_path, about | {"config": {"seed": 9, "widths": (8,)}})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    (tmp_path / "about.json").rename(tmp_path / "mine.txt")
+    with pytest.raises(ValueError, match="it holds other things"):
+        claim_folder(tmp_path, about)

@@ -9,7 +9,8 @@ import xarray
 
 from jaxmem.plots import study_figures
 from jaxmem.report import write_report
-from jaxmem.studies import STUDIES, Data, Network, Tests, Training, load_record, study
+from jaxmem.studies import STUDIES, Data, Network, Tests, Training, load_record, run
+from jaxmem.studies.store import forget
 from jaxmem.studies.summary import table
 
 _CHANGES = {
@@ -59,12 +60,12 @@ def small(name):
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs_tells_draws_saves_and_is_read_back(name, tmp_path):
-    record = study.run(STUDIES[name], small(name), progress=False, unfinished=tmp_path / "unfinished")
+    record = run(STUDIES[name], small(name), progress=False, unfinished=tmp_path / "unfinished")
     assert record.claims and all(claim.seen for claim in record.claims)
     lines = record.table().splitlines()
     assert lines[0].startswith(STUDIES[name].question) and any("±" in line for line in lines)
     folder = record.save(tmp_path / "out", figures=study_figures(record))
-    study.forget(tmp_path / "unfinished")
+    forget(tmp_path / "unfinished")
     again = load_record(folder)
     assert again.study == name and again.claims == record.claims
     assert again.config == json.loads(json.dumps(record.config))
@@ -109,16 +110,6 @@ def test_areas_are_those_of_trapezoids_over_the_width():
     assert area.area_kind.values.tolist() == ["a"] and area.item() == 2.0
 
 
-def test_unfinished_work_of_another_configuration_is_refused_and_left_alone(tmp_path):
-    config = small("epochs")
-    study._claim_folder(tmp_path, study.about("epochs", config))
-    study._claim_folder(tmp_path, study.about("epochs", config))
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    with pytest.raises(ValueError, match="another config: remove it"):
-        study._claim_folder(tmp_path, study.about("epochs", replace(config, seed=9)))
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
 def test_a_folder_without_results_is_said_to_be_one(tmp_path):
     with pytest.raises(ValueError, match="there is no"):
         load_record(tmp_path)
@@ -138,6 +129,6 @@ def test_what_a_study_varies_is_not_set_beside_it(name):
         other = named.get(option, others[type(own)])
         asked = replace(config, **{part: replace(getattr(config, part), **{option: other})})
         with pytest.raises(ValueError, match=f"varies {option} itself.*see {instead}"):
-            study.run(STUDIES[name], asked, progress=False)
+            run(STUDIES[name], asked, progress=False)
         word = instead.split()[-1]
         assert hasattr(config, word) or word in STUDIES, "it names what there is"
