@@ -11,7 +11,7 @@ use all cores.
 what no way around is known of, and for a network nothing: `products`, a matrix product a pair of the features of both,
 as a loop in NumPy or as XLA takes it for eight networks against eight, whichever is faster; and `singular`, LAPACK's
 singular values of these products (for PWCCA, vectors too), over all cores. For Procrustes and predictivity it is
-below 20, whatever the program.
+below 20.
 """
 
 import os
