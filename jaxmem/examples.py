@@ -9,12 +9,13 @@ References: Crammer & Singer (2001) for the margin; Northcutt, Jiang & Chuang (2
 wrong labels by scores on unseen rows.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float, Integer
 
 from jaxmem.classifiers import Classifier, as_classifier
 from jaxmem.inputs import as_features, as_labels
@@ -63,9 +64,7 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
         asked = jnp.asarray(part.rows)  # All of them at once, wherever they are.
         rows, codes = (X, labels.codes) if part.train is None else (X[part.train], labels.codes[part.train])
         if isinstance(classifier, Classifier):
-            state = classifier.prepare(rows, n_classes)
-            params = jax.jit(classifier.fit)(state, codes)
-            scores = classifier.decision(state, params, classifier.rows(state, asked))
+            scores = _scores(classifier, n_classes, rows, codes, asked)
         else:
             fit = np.asarray(rows), np.asarray(codes), [np.asarray(asked)]
             ((scores,),) = classifier.refit([fit], n_classes, "decision")
@@ -81,3 +80,11 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
     if not np.array_equal(np.sort(sources), np.arange(len(X))):
         raise ValueError("margins of several parts need every training row to be scored once, as by jm.KFold.")
     return joined[np.argsort(sources)]
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _scores(
+    classifier: Classifier, n_classes: int, X: Float[Array, "n d"], y: Integer[Array, " n"], X_val: Float[Array, "m d"]
+) -> Float[Array, "... m C"]:
+    state = classifier.prepare(X, n_classes)
+    return classifier.decision(state, classifier.fit(state, y), classifier.rows(state, X_val))

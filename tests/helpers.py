@@ -48,13 +48,23 @@ def decisions_by_blocks(classifier, X, labels, X_val, n_classes, dtype, block_ro
     blocks = [slice(start, start + block_rows) for start in range(0, len(X), block_rows)]
     moments = moments_of([X[rows] for rows in blocks], scatter=classifier.scatter)
     state = classifier.condense(moments, n_classes)
-    summed = jax.vmap(partial(contrast_sums, n_classes=n_classes), in_axes=(0, None))
     labels = jnp.asarray(labels, jnp.int32)
-    parts = [summed(labels[:, rows], classifier.summed(state, X[rows])) for rows in blocks]
-    params = jax.vmap(partial(classifier.solve, state))(*(sum(part) for part in zip(*parts, strict=True)))
-    scores = jax.vmap(partial(classifier.score, state), in_axes=(0, None))(params, X_val)
+    parts = [_sums(classifier, n_classes, state, labels[:, rows], X[rows]) for rows in blocks]
+    scores = _scores(classifier, state, parts, X_val)
     assert scores.dtype == dtype
     return np.asarray(scores)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _sums(classifier, n_classes, state, labels, X):
+    summed = jax.vmap(partial(contrast_sums, n_classes=n_classes), in_axes=(0, None))
+    return summed(labels, classifier.summed(state, X))
+
+
+@partial(jax.jit, static_argnums=0)
+def _scores(classifier, state, parts, X_val):
+    params = jax.vmap(partial(classifier.solve, state))(*(sum(part) for part in zip(*parts, strict=True)))
+    return jax.vmap(partial(classifier.score, state), in_axes=(0, None))(params, X_val)
 
 
 def assert_same_predictions(scores, expected, margin):

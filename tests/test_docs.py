@@ -1,6 +1,7 @@
 """The pages of the documentation: their code runs, they name all that is public, and no link leads nowhere."""
 
 import doctest
+import json
 import re
 import subprocess
 import sys
@@ -9,10 +10,11 @@ from pathlib import Path
 import pytest
 from test_docstrings import PUBLIC
 
-import jaxmem.plots
-
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+# What is read where it lies, and not only as a page that Sphinx makes.
+TEXTS = [*sorted(ROOT.glob("*.md")), *PAGES, *sorted((ROOT / "notebooks").glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```pycon" in page.read_text()], ids=lambda page: page.stem)
@@ -24,6 +26,42 @@ def test_the_code_of_a_page_runs_as_it_stands(page):
     assert not runner.run(shown, out=said.append).failed, "".join(said)
 
 
+def text_of(page):
+    """The Markdown of a page, or of the cells of a notebook."""
+    if page.suffix != ".ipynb":
+        return page.read_text()
+    cells = json.loads(page.read_text())["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def anchors(page):
+    """The parts of a page as links name them: headings in small letters, without punctuation, words joined."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def nowhere(text, page):
+    """The links and paths of a text that lead to no file of the repository, or to no part of it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        address, _, part = link.partition("#")
+        other = page.parent / address if address else page
+        if not re.match(r"[a-z]+:", address) and not (other.exists() and (not part or part in anchors(other))):
+            yield link
+    for path in re.findall(r"`(\.?[\w-]+/[\w./-]*)`", text):
+        if not any((folder / path).exists() for folder in (ROOT, ROOT / "jaxmem")):
+            yield path
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda page: page.stem)
+def test_links_and_paths_of_a_text_lead_somewhere(page):
+    assert not list(nowhere(text_of(page), page))
+
+
+def test_links_and_paths_that_lead_nowhere_are_found():
+    text = "[a](README.md#the-law) [b](CONTRIBUTING.md#the-law) [c](#nothing) [d](no.md) `tests/no.py` `tests/` `nets/`"
+    assert list(nowhere(text, ROOT / "CONTRIBUTING.md")) == ["README.md#the-law", "#nothing", "no.md", "tests/no.py"]
+
+
 def test_the_reference_has_every_public_name_once():
     directives = [
         found
@@ -31,7 +69,7 @@ def test_the_reference_has_every_public_name_once():
         for found in re.findall(r"^\.\. auto(?:class|function):: (\S+)$", page.read_text(), re.MULTILINE)
     ]
     assert len(set(directives)) == len(directives)
-    assert set(directives) == set(PUBLIC) | {f"jaxmem.plots.{name}" for name in jaxmem.plots.__all__}
+    assert set(directives) == set(PUBLIC)
 
 
 @pytest.mark.nightly

@@ -6,6 +6,7 @@ import inspect
 
 import jax
 import pytest
+from matplotlib import pyplot as plt
 
 # The rooms whose names are public; each says which in its `__all__`.
 ROOMS = [
@@ -16,6 +17,7 @@ ROOMS = [
     "jaxmem.inference",
     "jaxmem.metrics",
     "jaxmem.nets",
+    "jaxmem.plots",
     "jaxmem.results",
     "jaxmem.similarity",
     "jaxmem.sklearn",
@@ -41,17 +43,18 @@ PUBLIC = public()
 
 
 @pytest.fixture
-def own_compilation_cache():
-    """What an example switches on is switched off again."""
+def nothing_left():
+    """What an example switches on is switched off again, and what it draws is closed."""
     tail = ("compilation_cache_dir", "persistent_cache_min_compile_time_secs", "persistent_cache_min_entry_size_bytes")
     before = {name: getattr(jax.config, name) for name in (f"jax_{end}" for end in tail)}
     yield
     for name, value in before.items():
         jax.config.update(name, value)
+    plt.close("all")
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_the_example_runs_as_it_stands(name, own_compilation_cache):
+def test_the_example_runs_as_it_stands(name, nothing_left):
     thing = PUBLIC[name]
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     (of_itself, *of_methods) = sorted(

@@ -66,6 +66,9 @@ def scores(classifier, X, labels, X_val):
     return classifier.decision(state, classifier.fit(state, labels), classifier.rows(state, X_val))
 
 
+compiled = jax.jit(scores, static_argnums=0)
+
+
 @every_classifier
 def test_is_a_frozen_and_hashable_choice_of_hyperparameters(classifier):
     assert isinstance(classifier, Classifier)
@@ -77,35 +80,38 @@ def test_is_a_frozen_and_hashable_choice_of_hyperparameters(classifier):
 
 @every_classifier
 def test_rows_lead_with_the_rows_and_scores_are_one_per_class(classifier):
-    state = classifier.prepare(X, N_CLASSES)
-    rows = classifier.rows(state, X_val)
+    state = jax.jit(classifier.prepare, static_argnums=1)(X, N_CLASSES)
+    rows = jax.jit(classifier.rows)(state, X_val)
     assert all(leaf.shape[0] == len(X_val) for leaf in jax.tree.leaves(rows))
-    decision = classifier.decision(state, classifier.fit(state, LABELS[0]), rows)
+    decision = compiled(classifier, X, LABELS[0], X_val)
     assert decision.shape == (len(X_val), N_CLASSES) and decision.dtype == X.dtype
     assert np.isfinite(decision).all()
 
 
 @every_classifier
 def test_scores_of_some_rows_are_some_rows_of_the_scores(classifier):
-    state = classifier.prepare(X, N_CLASSES)
-    rows, params = classifier.rows(state, X_val), classifier.fit(state, LABELS[1])
-    whole = classifier.decision(state, params, rows)
+    prepare, rows_of, fit, decision = map(
+        jax.jit, (lambda X: classifier.prepare(X, N_CLASSES), classifier.rows, classifier.fit, classifier.decision)
+    )
+    state = prepare(X)
+    rows, params = rows_of(state, X_val), fit(state, LABELS[1])
+    whole = decision(state, params, rows)
     for some in (slice(0, 1), slice(5, 17)):
-        assert_trees_close(classifier.decision(state, params, jax.tree.map(lambda a: a[some], rows)), whole[some])  # noqa: B023
-    assert_trees_close(classifier.rows(state, X_val[5:]), jax.tree.map(lambda a: a[5:], rows))
+        assert_trees_close(decision(state, params, jax.tree.map(lambda a: a[some], rows)), whole[some])  # noqa: B023
+    assert_trees_close(rows_of(state, X_val[5:]), jax.tree.map(lambda a: a[5:], rows))
 
 
 @every_classifier
 def test_compiled_and_batched_equal_eager_and_one_at_a_time(classifier):
     one_at_a_time = np.stack([scores(classifier, X, labels, X_val) for labels in LABELS])
-    compiled = jax.jit(lambda *args: scores(classifier, *args))
-    assert_trees_close(np.stack([compiled(X, labels, X_val) for labels in LABELS]), one_at_a_time)
-    assert_trees_close(jax.vmap(lambda labels: scores(classifier, X, labels, X_val))(LABELS), one_at_a_time)
+    assert_trees_close(np.stack([compiled(classifier, X, labels, X_val) for labels in LABELS]), one_at_a_time)
+    batched = jax.jit(jax.vmap(lambda labels: scores(classifier, X, labels, X_val)))
+    assert_trees_close(batched(LABELS), one_at_a_time)
 
 
 @every_classifier
 def test_a_class_without_rows_gives_no_nan_and_is_never_predicted(classifier):
-    without = np.asarray(scores(classifier, X, jnp.asarray(y % 2, jnp.uint8), X_val))
+    without = np.asarray(compiled(classifier, X, jnp.asarray(y % 2, jnp.uint8), X_val))
     assert not np.isnan(without).any() and np.isfinite(without[:, :2]).all()
     if type(classifier).__module__.startswith("jaxmem."):  # The example of the docstring is too short to care.
         assert (without.argmax(axis=1) < 2).all()
@@ -140,7 +146,7 @@ def test_training_rows_may_come_a_block_at_a_time(classifier):
     assert isinstance(classifier, ClassSums)
     # A feature that does not vary, but for the rows to score.
     features = X.at[:, 2].set(0.1)
-    whole = np.stack([scores(classifier, features, labels, X_val) for labels in LABELS])
+    whole = np.stack([compiled(classifier, features, labels, X_val) for labels in LABELS])
     for block_rows in (7, 30):
         blocks = decisions_by_blocks(classifier, features, LABELS, X_val, N_CLASSES, X.dtype, block_rows)
         assert_trees_close(blocks, whole)

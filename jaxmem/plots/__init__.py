@@ -2,6 +2,9 @@
 
 Nothing here computes a statistic that results do not have. Colours are those of Okabe & Ito and viridis, with a marker
 or a line style beside each; all else is left to Matplotlib's styles, `plt.style.use("dark_background")` say.
+
+Figures of studies take the numbers of a record, `load_record("jaxmem-run").data` say; their examples make up the few
+that each of them needs.
 """
 
 from jaxmem.plots.bridge import bridge_figure

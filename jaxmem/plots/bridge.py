@@ -15,6 +15,22 @@ def bridge_figure(data: "xarray.Dataset") -> "Figure":
     """Dissimilarity of networks over their memorization: a panel per measure and classifier, a line of epochs a model.
 
     Lines run from the first epoch after the untrained network to the last one, which is marked.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import bridge_figure
+        >>> memorization = np.random.default_rng(0).random((2, 3, 3, 1, 1, 1))
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "memorization": (("model", "seed", "epoch", "layer", "classifier", "perturbation"), memorization),
+        ...         "dissimilarity": (("model", "epoch", "measure"), memorization[:, 0, :, 0, 0]),
+        ...     },
+        ...     {"model": ["plain", "random 1"], "epoch": [0, 1, 5], "classifier": ["ridge"], "measure": ["cka"]},
+        ...     {"question": "Do networks that memorize differ more?"},
+        ... )
+        >>> [panel.get_title() for panel in bridge_figure(data).axes]
+        ['cka, ridge']
     """
     from matplotlib import colormaps
 

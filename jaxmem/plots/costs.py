@@ -28,6 +28,13 @@ class PlanDisplay(Display):
         seconds: shape (plans, stages).
         fits: whether every device holds what its plan asks of it, shape (plans,).
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> from jaxmem.costs import plan
+        >>> from jaxmem.plots import PlanDisplay
+        >>> plans = {f"{devices} H100": plan(60_000, 512, 10, 9_999, devices=devices) for devices in (1, 8)}
+        >>> PlanDisplay.from_plans(plans).stages
+        ('prepare', 'draw', 'fit', 'score')
     """
 
     names: tuple[str, ...]

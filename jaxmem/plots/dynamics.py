@@ -32,6 +32,16 @@ class LearningDynamicsDisplay(Display):
         curves: by group, the line and the ends of the band, shape (epochs, 3).
         quantity: "correct", "margin" or "loss".
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import LearningDynamicsDisplay
+        >>> logits = np.array([[[0, 1], [1, 0]], [[0, 1], [0, 1]]], float)  # Two epochs, two rows.
+        >>> seen = jm.learning_dynamics(logits, np.array([1, 1]))
+        >>> display = LearningDynamicsDisplay.from_result(seen, groups=["first", "second"])
+        >>> display.curves["second"][:, 0]
+        array([0., 1.])
     """
 
     epochs: np.ndarray

@@ -29,6 +29,17 @@ class MemorizedExamplesDisplay:
         labels: of those rows, shape (k,).
         scores: share of the permutations in which the shuffled label was recovered, shape (k,).
         axes_, figure_: the panels that `plot` drew on, shape (rows, columns), and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import MemorizedExamplesDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> display = MemorizedExamplesDisplay.from_result(m, X.reshape(40, 1, 3), n_examples=5)
+        >>> display.images.shape, display.axes_.shape
+        ((5, 1, 3), (1, 5))
     """
 
     examples: Int[np.ndarray, " k"]

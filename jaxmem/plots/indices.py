@@ -30,6 +30,19 @@ class MemorizationCurveDisplay(Display):
         places: where the tests stand, shape (k,): numbers in increasing order, or names in the order they came.
         indices: by name of the index, its values and the ends of its interval, shape (k, 3).
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import MemorizationCurveDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> noise = np.random.default_rng(1).normal(size=X.shape)
+        >>> copies = {sd: jm.SharedStructure(X + sd * noise) for sd in (0.1, 1.0)}
+        >>> found = jm.memorization_tests(jm.KNeighbors(1), X, y, copies, n_permutations=99)
+        >>> display = MemorizationCurveDisplay.from_results(found, xlabel="standard deviation of the noise")
+        >>> display.places
+        array([0.1, 1. ])
     """
 
     places: np.ndarray
@@ -108,6 +121,17 @@ class MemorizationMapDisplay(Display):
         values: the index, shape (rows, columns); NaN where there was no test.
         quantity: which index.
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import MemorizationMapDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> display = MemorizationMapDisplay.from_results({("layer1", 0): m, ("layer1", 5): m}, quantity="learning")
+        >>> display.rows, display.columns
+        (['layer1'], [0, 5])
     """
 
     rows: list[Any]

@@ -32,6 +32,16 @@ class PermutationTestDisplay(Display):
         interval: for the p-value that all permutations would give; None where there is none.
         quantity: what the statistic is, below the axes.
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import PermutationTestDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> PermutationTestDisplay.from_result(test).ax_.get_xlabel()
+        'accuracy'
     """
 
     statistic: float
@@ -95,6 +105,16 @@ class MemorizationTestDisplay(Display):
     Attributes:
         result: what is drawn.
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import MemorizationTestDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> m = jm.memorization_test(jm.Ridge(), X, y, jm.SharedStructure(X + 0.1), n_permutations=99)
+        >>> MemorizationTestDisplay.from_result(m).ax_.get_xlabel()
+        'accuracy'
     """
 
     result: MemorizationTest
@@ -145,6 +165,17 @@ class PValueConvergenceDisplay(Display):
         pvalue: of the first so many, shape (k,).
         low, high: ends of the interval for the p-value that all permutations would give, shape (k,).
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import PValueConvergenceDisplay
+        >>> y = np.repeat([0, 1], 20)
+        >>> X = np.random.default_rng(0).normal(3 * y[:, None], size=(40, 3))
+        >>> test = jm.permutation_test(jm.Ridge(), X, y, validation=jm.KFold(4), n_permutations=99)
+        >>> display = PValueConvergenceDisplay.from_result(test)
+        >>> display.pvalue[-1].item()
+        0.01
     """
 
     n_permutations: Int[np.ndarray, " k"]

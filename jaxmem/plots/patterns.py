@@ -17,7 +17,24 @@ _COLUMNS = 5
 
 
 def learning_order_figure(data: "xarray.Dataset") -> "Figure":
-    """Accuracies over epochs: on training rows by labels and inputs, on test rows by pattern, and on wrong labels."""
+    """Accuracies over epochs: on training rows by labels and inputs, on test rows by pattern, and on wrong labels.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import learning_order_figure
+        >>> names = ("train_accuracy", "test_accuracy", "wrong_labels_as_true", "wrong_labels_as_given")
+        >>> data = xarray.Dataset(
+        ...     {name: (("model", "seed", "epoch"), np.full((3, 2, 3), 0.5)) for name in names},
+        ...     {
+        ...         "model": ["images", "0.5 random labels", "pixel"], "epoch": [0, 1, 5],
+        ...         "group": ("model", ["labels and inputs", "labels and inputs", "alone"]),
+        ...     },
+        ...     {"question": "What is learnt first?"},
+        ... )
+        >>> learning_order_figure(data).axes[2].get_title()
+        '0.5 random labels: wrong labels, predicted'
+    """
     figure, panels = grid(1, 3, wide=True)
     groups = {"labels and inputs": "train_accuracy", "alone": "test_accuracy"}
     titles = ("Labels and inputs: training rows", "Patterns alone: test rows")
@@ -48,7 +65,20 @@ def learning_order_figure(data: "xarray.Dataset") -> "Figure":
 
 
 def conflicts_figure(data: "xarray.Dataset") -> "Figure":
-    """Test rows on which two patterns disagree: how often each is followed over epochs, a panel per pair."""
+    """Test rows on which two patterns disagree: how often each is followed over epochs, a panel per pair.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import conflicts_figure
+        >>> cell, shares = ("model", "seed", "epoch"), np.random.default_rng(0).random((1, 2, 3))
+        >>> data = xarray.Dataset(
+        ...     {"follows_stamp": (cell, shares), "follows_canvas": (cell, 1 - shares)},
+        ...     {"model": ["patch against pixel"], "group": ("model", ["in conflict"]), "epoch": [0, 1, 5]},
+        ... )
+        >>> [panel.get_title() for panel in conflicts_figure(data).axes]
+        ['patch against pixel']
+    """
     conflicts = data.isel(model=data.group.values == "in conflict")
     n = conflicts.sizes["model"]
     columns = min(n, _COLUMNS)

@@ -16,7 +16,24 @@ _COLUMNS = 4
 
 
 def scores_figure(data: "xarray.Dataset") -> "Figure":
-    """Rank correlations of all measures, means over networks, and the memorization of rows along each of them."""
+    """Rank correlations of all measures, means over networks, and the memorization of rows along each of them.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import scores_figure
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "value": (("score", "seed", "example"), np.random.default_rng(0).random((2, 1, 30))),
+        ...         "rank_correlation": (("score", "other_score", "seed"), np.ones((2, 2, 1))),
+        ...         "wrong_label": ("example", np.arange(30) < 5),
+        ...     },
+        ...     {"score": ["memorization", "margin"]},
+        ...     {"question": "Which rows are memorized?"},
+        ... )
+        >>> [panel.get_title() for panel in scores_figure(data).axes if panel.get_title()]
+        ['margin']
+    """
     from matplotlib.figure import Figure
 
     names = [str(name) for name in data.score.values]

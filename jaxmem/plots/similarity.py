@@ -41,6 +41,16 @@ class SimilarityDisplay(Display):
         groups: the group of every network, shape (N,).
         measure: says how similarities become distances.
         ax_, figure_: the axes that `plot` drew on, and their figure.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxmem as jm
+        >>> from jaxmem.plots import SimilarityDisplay
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> test = jm.group_similarity_test(alike, ["true"] * 5 + ["random"] * 5, "true", "random")
+        >>> SimilarityDisplay.from_result(test).groups.count("true")
+        5
     """
 
     similarities: Float[np.ndarray, "N N"]
@@ -128,6 +138,15 @@ def similarity_heatmap(
         ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the matrix.
         low, high: similarities of the first and last colour; None: the smallest and largest off the diagonal.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.plots import similarity_heatmap
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> axes = similarity_heatmap(alike, ["true"] * 5 + ["random"] * 5, title="cka")
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['true', 'random']
     """
     names = list(dict.fromkeys(groups))
     order = np.argsort([names.index(group) for group in groups], kind="stable")
@@ -167,6 +186,14 @@ def similarity_map(
         measure: says how similarities become distances.
         ax: Matplotlib axes to draw on; None: those of a new figure.
         title: above the map; the share of the squared distances that the plane shows is added to it.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxmem.plots import similarity_map
+        >>> alike = np.full((10, 10), 0.2)
+        >>> alike[:5, :5] = 0.8
+        >>> similarity_map(alike, ["true"] * 5 + ["random"] * 5, title="cka").get_title()[:4]
+        'cka '
     """
     places, share = classical_scaling(square_distance(np.asarray(similarities, float), measure))
     ax = axes_for(ax, 4.4, 4.0)
@@ -186,6 +213,21 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
     Args:
         data: the numbers of the study `dissect`; a row of panels for every set of rows, a column for every measure, at
             the last hidden layer, or at the output for measures of functions.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import similarity_over_epochs
+        >>> means = xarray.DataArray(
+        ...     np.full((1, 1, 3, 2, 1), 0.8),
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [0, 1, 5], "layer": ["layer1", "output"],
+        ...         "group": ["true"],
+        ...     },
+        ... )
+        >>> data = xarray.Dataset({"within_mean": means, "within_low": means - 0.1, "within_high": means + 0.1})
+        >>> [panel.get_title() for panel in similarity_over_epochs(data).axes]
+        ['cka']
     """
     figure, panels = grid(data.sizes["rows"], data.sizes["measure"], sharex=False, shares=False)
     places = np.arange(data.sizes["epoch"])
@@ -215,7 +257,25 @@ def similarity_over_epochs(data: "xarray.Dataset") -> "Figure":
 
 
 def heatmaps_figure(data: "xarray.Dataset") -> "Figure":
-    """Similarities of all networks of the study `dissect` on test rows at the last epoch, a heat map per measure."""
+    """Similarities of all networks of the study `dissect` on test rows at the last epoch, a heat map per measure.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import heatmaps_figure
+        >>> alike = np.full((1, 1, 1, 2, 4, 4), 0.2)
+        >>> alike[..., :2, :2] = 0.8
+        >>> cell = ("measure", "rows", "epoch", "layer", "network", "other_network")
+        >>> data = xarray.Dataset(
+        ...     {"similarity": (cell, alike)},
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [5], "layer": ["layer1", "output"],
+        ...         "group_of_network": ("network", ["true", "true", "random", "random"]),
+        ...     },
+        ... )
+        >>> [panel.get_title() for panel in heatmaps_figure(data).axes if panel.images]
+        ['cka, layer1']
+    """
     figure, panels, groups = _per_measure(data)
     for panel, (measure, layer, matrix) in zip(panels.flat, _last(data), strict=False):
         title = f"{measure}, {layer}" + ("" if FACTS[measure].larger_is_similar else " (0: alike)")
@@ -225,7 +285,25 @@ def heatmaps_figure(data: "xarray.Dataset") -> "Figure":
 
 
 def maps_figure(data: "xarray.Dataset") -> "Figure":
-    """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure."""
+    """The networks of the study `dissect` as points in the plane, the nearer the more alike, a map per measure.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import maps_figure
+        >>> alike = np.full((1, 1, 1, 2, 4, 4), 0.2)
+        >>> alike[..., :2, :2] = 0.8
+        >>> cell = ("measure", "rows", "epoch", "layer", "network", "other_network")
+        >>> data = xarray.Dataset(
+        ...     {"similarity": (cell, alike)},
+        ...     {
+        ...         "measure": ["cka"], "rows": ["test"], "epoch": [5], "layer": ["layer1", "output"],
+        ...         "group_of_network": ("network", ["true", "true", "random", "random"]),
+        ...     },
+        ... )
+        >>> len(maps_figure(data).axes)
+        1
+    """
     figure, panels, groups = _per_measure(data)
     for panel, (measure, _, matrix) in zip(panels.flat, _last(data), strict=False):
         similarity_map(matrix, groups, measure=FACTS[measure], ax=panel, title=measure)

@@ -42,6 +42,23 @@ def study_figures(record: Record) -> "dict[str, Figure]":
 
     Raises:
         ValueError: the record is of no study that jaxmem has.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import study_figures
+        >>> from jaxmem.studies import Record
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "value": (("score", "seed", "example"), np.random.default_rng(0).random((2, 1, 30))),
+        ...         "rank_correlation": (("score", "other_score", "seed"), np.ones((2, 2, 1))),
+        ...         "wrong_label": ("example", np.arange(30) < 5),
+        ...     },
+        ...     {"score": ["memorization", "margin"]},
+        ...     {"question": "Which rows are memorized?"},
+        ... )
+        >>> list(study_figures(Record("per-example", config={}, data=data)))
+        ['scores.png']
     """
     names = list(STUDIES[one_of(record.study, STUDIES, "the study of the record")].figures)
     if "wrong-labels" in names and not _has_wrong_labels(record.data):
@@ -56,6 +73,27 @@ def epochs_figure(data: "xarray.Dataset", layer: str | None = None, model: str |
         data: the numbers of a study.
         layer: whose features; None: the last.
         model: of which networks; None: the first.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import epochs_figure
+        >>> cell = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
+        >>> shares = np.random.default_rng(0).random((1, 2, 3, 2, 1, 1, 9))
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "observed": (cell, shares[..., 0]),
+        ...         "test_observed": (cell[:-1], shares[..., 0, 1]),
+        ...         "paired_null": ((*cell, "permutation"), shares),
+        ...         "broken_null": ((*cell, "permutation"), shares),
+        ...     },
+        ...     {
+        ...         "model": ["mlp"], "epoch": [0, 1, 5], "layer": ["input", "last"], "classifier": ["ridge"],
+        ...         "perturbation": ["shift:2"],
+        ...     },
+        ... )
+        >>> [panel.get_title() for panel in epochs_figure(data).axes]
+        ['shift:2']
     """
     data = data.sel(model=model) if model else data.isel(model=0)
     layer = str(data.layer.values[-1]) if layer is None else layer
@@ -79,6 +117,24 @@ def indices_figure(data: "xarray.Dataset") -> "Figure":
 
     A row of panels per classifier, for each model unless models are the axis, and a column per perturbation (or kind of
     perturbation, with its strengths as the axis).
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import indices_figure
+        >>> cell = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
+        >>> names = ("observed", "learning", "memorization", "memorization_gain", "memorization_gain_over_input")
+        >>> shares = np.random.default_rng(0).random((1, 2, 3, 2, 1, 1))
+        >>> data = xarray.Dataset(
+        ...     {name: (cell, shares) for name in names} | {"test_observed": (cell[:-1], shares[..., 0])},
+        ...     {
+        ...         "model": ["mlp"], "epoch": [0, 1, 5], "layer": ["input", "last"], "classifier": ["ridge"],
+        ...         "perturbation": ["shift:2"],
+        ...     },
+        ...     {"axis": "epoch", "question": "When do networks memorize?"},
+        ... )
+        >>> [panel.get_title() for panel in indices_figure(data).axes]
+        ['shift:2']
     """
     axis = data.attrs["axis"]
     part = shown(data)
@@ -117,6 +173,18 @@ def layer_maps_figure(data: "xarray.Dataset") -> "Figure":
     """Memorization index in every layer at every epoch, means over seeds and perturbations.
 
     A row of panels per classifier, a column per model, each on a scale of its own.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import layer_maps_figure
+        >>> cell = ("model", "seed", "epoch", "layer", "classifier", "perturbation")
+        >>> data = xarray.Dataset(
+        ...     {"memorization": (cell, np.random.default_rng(0).random((1, 2, 3, 2, 1, 1)))},
+        ...     {"model": ["mlp"], "epoch": [0, 1, 5], "layer": ["input", "layer1"], "classifier": ["ridge"]},
+        ... )
+        >>> [panel.get_title() for panel in layer_maps_figure(data).axes if panel.images]
+        ['mlp, ridge']
     """
     figure, panels = grid(data.sizes["classifier"], data.sizes["model"], wide=True, sharex=False, shares=False)
     for row, classifier in enumerate(data.classifier.values):
@@ -132,7 +200,21 @@ def layer_maps_figure(data: "xarray.Dataset") -> "Figure":
 
 
 def label_noise_figure(data: "xarray.Dataset") -> "Figure":
-    """What networks make of rows with wrong labels, and of test rows, over epochs: a panel per model."""
+    """What networks make of rows with wrong labels, and of test rows, over epochs: a panel per model.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import label_noise_figure
+        >>> names = ("wrong_labels_as_true", "wrong_labels_as_given", "network_test_accuracy")
+        >>> data = xarray.Dataset(
+        ...     {name: (("model", "seed", "epoch"), np.random.default_rng(0).random((1, 2, 3))) for name in names},
+        ...     {"model": ["mlp"], "epoch": [0, 1, 5]},
+        ...     {"question": "What becomes of wrong labels?"},
+        ... )
+        >>> [panel.get_title() for panel in label_noise_figure(data).axes]
+        ['mlp']
+    """
     models = [m for m in data.model.values if data.sel(model=m).wrong_labels_as_given.notnull().any()]
     figure, panels = grid(1, len(models))
     places = np.arange(data.sizes["epoch"])
@@ -151,7 +233,24 @@ def label_noise_figure(data: "xarray.Dataset") -> "Figure":
 
 
 def retraining_figure(data: "xarray.Dataset") -> "Figure":
-    """Test accuracies of networks trained on shuffled labels, and on the labels as they are: a panel per model."""
+    """Test accuracies of networks trained on shuffled labels, and on the labels as they are: a panel per model.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import retraining_figure
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "retrained_null": (("model", "seed", "retrained"), np.random.default_rng(0).random((1, 2, 9))),
+        ...         "retrained_observed": (("model", "seed"), [[0.9, 0.8]]),
+        ...         "retrained_pvalue": (("model", "seed"), [[0.1, 0.1]]),
+        ...     },
+        ...     {"model": ["mlp"], "seed": [0, 1]},
+        ...     {"question": "Do networks learn from their labels?"},
+        ... )
+        >>> [panel.get_title() for panel in retraining_figure(data).axes]
+        ['mlp']
+    """
     figure, panels = grid(1, data.sizes["model"], wide=True)
     for panel, model in zip(panels[0], data.model.values, strict=True):
         own = data.sel(model=model)
@@ -167,7 +266,23 @@ def retraining_figure(data: "xarray.Dataset") -> "Figure":
 
 
 def stopping_figure(data: "xarray.Dataset") -> "Figure":
-    """Test accuracy where each rule stops, a panel per model."""
+    """Test accuracy where each rule stops, a panel per model.
+
+    Example:
+        >>> import numpy as np
+        >>> import xarray
+        >>> from jaxmem.plots import stopping_figure
+        >>> data = xarray.Dataset(
+        ...     {
+        ...         "stopped_test_accuracy": (("rule", "model", "seed"), np.random.default_rng(0).random((2, 1, 2))),
+        ...         "stopped_epoch": (("rule", "model", "seed"), [[[40, 40]], [[7, 9]]]),
+        ...     },
+        ...     {"rule": ["last epoch", "validation loss"], "model": ["0.2"]},
+        ...     {"question": "When should training stop?"},
+        ... )
+        >>> [label.get_text() for label in stopping_figure(data).axes[0].get_xticklabels()]
+        ['last epoch (40)', 'validation loss (8)']
+    """
     figure, panels = grid(1, data.sizes["model"], wide=True)
     places = np.arange(data.sizes["rule"])
     for panel, model in zip(panels[0], data.model.values, strict=True):

@@ -93,8 +93,9 @@ class CKA:
     def _rbf(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
         distances = square_distances(X)
         width = self.bandwidth**2 * _median_of_pairs(distances)
-        # Where half of all pairs of rows coincide, the others are infinitely far apart.
-        return jnp.where(distances > 0, jnp.exp(-distances / (2 * jnp.where(width > 0, width, 1e-30))), 1)
+        # Where half of all pairs of rows coincide, the others are infinitely far apart. Less 1, which centring takes
+        # away: rows that all coincide are then exactly zero, and close ones keep their digits.
+        return jnp.where(distances > 0, jnp.expm1(-distances / (2 * jnp.where(width > 0, width, 1e-30))), 0)
 
 
 def _centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -1,5 +1,7 @@
 """Folds taken out of what is known of all rows: the same scores as from features prepared without them."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,12 @@ def folds(n, n_splits, seed=0):
 def both(classifier, X, y, n_classes, inside, outside, largest):
     """Scores of a fold's rows, with the fold taken out, and with the others prepared anew."""
     whole = classifier.foldable(X, n_classes, largest)
-    state, rows = classifier.fold(whole, jnp.asarray(inside), jnp.asarray(outside))
+    return _both(classifier, n_classes, whole, X, y, jnp.asarray(inside), jnp.asarray(outside))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _both(classifier, n_classes, whole, X, y, inside, outside):
+    state, rows = classifier.fold(whole, inside, outside)
     found = classifier.decision(state, classifier.fit(state, y[outside]), rows)
     state = classifier.prepare(X[outside], n_classes)
     rows = classifier.rows(state, X[inside])
