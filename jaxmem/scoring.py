@@ -32,6 +32,7 @@ from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
 from jaxmem.streaming import Features, RowBlocks
 from jaxmem.tally import Done, Tally
+from jaxmem.threads import one_blas_thread
 from jaxmem.validation import Design, KFold, Part
 
 __all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
@@ -178,7 +179,9 @@ def score_permutations(
             batch_size=size,
             devices=n_devices(mesh),
         )
-        with jax.default_matmul_precision(PRECISIONS[precision]):
+        # An estimator that is refitted on the host keeps its threads.
+        threads = one_blas_thread() if isinstance(classifier, Classifier) else nullcontext()
+        with threads, jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
                     size = in_batches(

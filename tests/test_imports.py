@@ -25,6 +25,7 @@ LEVELS = [
         "folders",
         "devices",
         "digests",
+        "threads",
     },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching", "tally", "batches", "checkpoint"},
@@ -49,7 +50,8 @@ WITHIN_FUNCTIONS = {
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
     "effects": {"scipy"},
-    "similarity": {"scipy", "threadpoolctl"},
+    "similarity": {"scipy"},
+    "threads": {"scipy", "threadpoolctl"},
 }
 
 

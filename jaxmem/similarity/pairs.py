@@ -9,7 +9,7 @@ all can be held, they are prepared anew for every row of tiles.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxmem.similarity.base import Measure
 from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
-
-if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+from jaxmem.threads import one_blas_thread
 
 __all__ = ["compared", "pair_similarity", "prepared", "similarities"]
 
@@ -97,24 +95,11 @@ def similarities(
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)
     found = np.zeros((len(arrays), len(arrays)))
-    with _blas_threads().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         for rows, columns, values in _tiles(measure, arrays, names):
             found[rows, columns] = np.asarray(values)
     above = np.triu(found, 1)
     return above + above.T + np.diag(np.diag(found))
-
-
-@cache
-def _blas_threads() -> "ThreadpoolController":
-    """The threads of what JAX takes its factorisations from on a CPU, SciPy's OpenBLAS.
-
-    XLA gives every core factorisations of its own. Where each of these asks for all threads, they wait for each other:
-    the singular values of 64 matrices of 256 x 256 then take five times the processors' time.
-    """
-    import scipy.linalg  # noqa: F401 - Only what is loaded already is found.
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
 
 
 def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> list[Any]:
