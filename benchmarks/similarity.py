@@ -5,8 +5,13 @@ networks, for every pair; `prepared` the best loop that we could write in NumPy,
 does not need the pair, as jaxmem does; `peer` a package that computes the same number, which does once what it lets one
 do once. A round runs jaxmem, and one pair of each of the others, whose seconds are then those of all pairs (and of all
 networks, for what is done once). Loops get OpenBLAS's threads or only one, whichever is faster, for XLA's products
-use all cores. `products` is one matrix product a pair, of the features of both: what needs it cannot be faster, in
-jaxmem or elsewhere, and for Procrustes and predictivity it alone leaves a factor of a few to the textbook's loop.
+use all cores.
+
+`textbook_at_most` is by how much the textbook's loop could be beaten at all, by a program that does for a pair only
+what no way around is known of, and for a network nothing: `products`, a matrix product a pair of the features of both,
+as a loop in NumPy or as XLA takes it for eight networks against eight, whichever is faster; and `singular`, LAPACK's
+singular values of these products (for PWCCA, vectors too), over all cores. For Procrustes and predictivity it is
+below 20.
 """
 
 import os
@@ -15,6 +20,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -27,8 +34,10 @@ MEASURES = (
     "cka", "cka-biased", "rbf-cka", "rsa", "rsa-spearman", "neighbors", "procrustes", "predictivity", "cca", "svcca",
     "pwcca", "agreement", "kappa", "jensen-shannon",
 )  # fmt: skip
-# What takes the product of the features, or of bases of them, for every pair.
-OF_PRODUCTS = ("procrustes", "predictivity", "cca", "svcca", "pwcca")
+# What takes the product of the features, or of bases of them, for every pair, and whether it takes singular values of
+# the product, or vectors too.
+OF_PRODUCTS = {"procrustes": "values", "predictivity": "", "cca": "values", "svcca": "values", "pwcca": "vectors"}
+_AT_ONCE = 8  # Networks a side of a product, and products whose singular values are taken together.
 _ONE_THREAD = ", one thread"
 
 
@@ -59,6 +68,7 @@ def all_pairs(
         figures["measures"][name] = {
             "seconds": seconds,
             **{f"{way}_over_jaxmem": seconds[way] / seconds["jaxmem"] for way in seconds if way != "jaxmem"},
+            **_at_most(seconds),
             **{f"difference_from_{way}": abs(float(found - value)) for way, value in others.items()},
         }
     return figures
@@ -73,18 +83,43 @@ def _seconds(name: str, X: np.ndarray, rounds: int) -> dict[str, float]:
         if prepare is not None:
             once[way] = partial(prepare, X[0])
             each[way] = partial(compare, prepare(X[0]), prepare(X[1]))
-    if name in OF_PRODUCTS:
+    least = _least(name, X)
+    if least:
         each["products"] = partial(np.matmul, X[0].T, X[1])
     loops = {("once", way): function for way, function in once.items()}
     loops |= {("each", way): function for way, function in each.items()}
     loops |= {(part + _ONE_THREAD, way): partial(_in_one_thread, function) for (part, way), function in loops.items()}
-    measured = in_turn({"jaxmem": partial(jm.similarities, X, name)} | loops, rounds)  # pyright: ignore[reportArgumentType]
+    measured = in_turn({"jaxmem": partial(jm.similarities, X, name)} | loops | least, rounds)  # pyright: ignore[reportArgumentType]
 
     def fastest(part: str, way: str) -> float:
         return min(measured.get((part + threads, way), 0.0) for threads in ("", _ONE_THREAD))  # pyright: ignore
 
     ways = {way: len(X) * fastest("once", way) + pairs * fastest("each", way) for way in each}
+    if least:
+        ways["products"] = min(ways["products"], pairs / _AT_ONCE**2 * measured["products"])
+    if "singular" in least:
+        ways["singular"] = pairs / _AT_ONCE * measured["singular"]
     return {"jaxmem": measured["jaxmem"]} | ways
+
+
+def _least(name: str, X: np.ndarray) -> dict[str, Callable[[], Any]]:
+    """What all pairs of some networks need at least, as XLA does it: products, and singular values of products."""
+    if name not in OF_PRODUCTS:
+        return {}
+    some = [jnp.asarray(X[number % len(X)]) for number in range(_AT_ONCE)]
+    side, products = jnp.concatenate(some, axis=1), jnp.stack([some[0].T @ other for other in some])
+    least: dict[str, Callable[[], Any]] = {"products": partial(jax.jit(lambda side: side.T @ side), side)}
+    if OF_PRODUCTS[name]:
+        svd = jax.jit(partial(jnp.linalg.svd, compute_uv=OF_PRODUCTS[name] == "vectors"))
+        least["singular"] = partial(_in_one_thread, lambda: jax.block_until_ready(svd(products)))
+    return least
+
+
+def _at_most(seconds: dict[str, float]) -> dict[str, float]:
+    """How many times as long as what a pair needs at least the textbook's loop takes."""
+    if "products" not in seconds:
+        return {}
+    return {"textbook_at_most": seconds["textbook"] / (seconds["products"] + seconds.get("singular", 0.0))}
 
 
 def _in_one_thread(function: Callable[[], Any]) -> Any:

@@ -21,9 +21,12 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxmem.archives import read_archive, write_archive
+from jaxmem.devices import agreed, several_processes
 from jaxmem.digests import digest
 from jaxmem.inputs import as_path
 from jaxmem.notices import note, warn
@@ -118,6 +121,31 @@ class Checkpoint:
         self._saved = done.n_labellings
         note(__name__, "resumed", "{labellings} labellings are in {path} already", **self._facts())
         return done
+
+    def load_on_all(self, total: int, mesh: Mesh | None) -> Done | None:
+        """As `load`, by all processes that have some of the devices.
+
+        Raises:
+            ValueError: as from `load`, or processes do not find the same.
+        """
+        if mesh is None or not several_processes(mesh):
+            return self.load(total)
+        refused, kept = None, None
+        try:
+            kept = self.load(total)
+        except (ValueError, OSError) as error:
+            refused = error
+        found = -1 if refused else 0 if kept is None else kept.n_labellings
+        same = agreed(found, mesh)
+        if refused is not None:
+            raise refused
+        if not same:
+            raise ValueError(
+                f"The processes do not find the same in the checkpoint {self.path}: process {jax.process_index()} "
+                f"finds {found} labellings. All have to see the file that one of them writes: name a folder that they "
+                "share."
+            )
+        return kept
 
     @contextmanager
     def following(self, tally: Tally) -> Generator[None]:

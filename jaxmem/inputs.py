@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,20 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     Raises:
         ValueError: not two-dimensional, no rows or columns, not numbers, not finite, or too large to be squared.
     """
+    return all_as_features([X], [name])[0]
+
+
+def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> list[Float[Array, "_ _"]]:
+    """Take several as `as_features` does; their values are checked in one call, which for small ones is what counts."""
+    features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
+    for X, name, largest in zip(features, names, np.asarray(_largest(features)).tolist(), strict=True):
+        if not largest * largest * X.size <= float(jnp.finfo(X.dtype).max):
+            check_values([X], name)
+    return features
+
+
+def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
+    """Features as `as_features` takes them, of whatever values."""
     array = as_array(X)
     check_shape(array.shape, name)
     dtype = float_type(array.dtype, name)
@@ -57,10 +71,8 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
             f"{name} lies on devices of several processes: pass them as devices, in a mesh with an axis 'rows', "
             'devices=jax.make_mesh((1, jax.device_count()), ("permutations", "rows")) say.'
         )
-    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
-        features = jnp.asarray(array, dtype=dtype)
-    check_values([features], name)
-    return features
+    with np.errstate(over="ignore"):  # What overflows is refused later, as infinite.
+        return jnp.asarray(array, dtype=dtype)
 
 
 def as_array(X: Any) -> np.ndarray | Array:
@@ -95,7 +107,7 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
     """Raise ValueError unless all features, in blocks of rows, are finite and not too large to be squared."""
     n, size, n_bad, first_bad, largest, dtype = 0, 0, 0, 0, 0.0, np.dtype(float)
     for block in blocks:
-        of_block = float(_largest(block))
+        of_block = float(_largest([block])[0])
         if not np.isfinite(of_block):
             bad, first = _bad_rows(block)
             first_bad = first_bad if n_bad else n + int(first)
@@ -114,11 +126,10 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
 
 
 @jax.jit
-def _largest(features: Float[Array, "n d"]) -> Float[Array, ""]:
-    """Largest magnitude, infinite where one is NaN: a single pass."""
-    magnitudes = jnp.abs(features)
+def _largest(arrays: list[Float[Array, "_ _"]]) -> Float[Array, " arrays"]:
+    """Largest magnitude of each, infinite where one is NaN: a single pass."""
     # Between devices, the maximum of NaN and a number may be the number.
-    return jnp.where(jnp.isnan(magnitudes), jnp.inf, magnitudes).max()
+    return jnp.array([jnp.where(jnp.isnan(X), jnp.inf, jnp.abs(X)).max() for X in arrays])
 
 
 @jax.jit

@@ -43,6 +43,7 @@ from jaxmem.rematching import rematched_counts
 from jaxmem.results import as_saved, key_fields
 from jaxmem.streaming import Features
 from jaxmem.tally import Done, Tally
+from jaxmem.threads import one_blas_thread
 from jaxmem.validation import Design, KFold, Part
 
 __all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
@@ -154,7 +155,7 @@ def score_permutations(
             device=_device(X, mesh).device_kind,
         )
         file = Checkpoint(checkpoint, run, list(parts))
-        kept = _kept(file, B + 1, mesh)
+        kept = file.load_on_all(B + 1, mesh)
         if kept is not None and kept.n_labellings > tally.done.n_labellings:
             tally = Tally(B + 1, kept)
         file = file if leads(mesh) else None
@@ -190,7 +191,9 @@ def score_permutations(
             batch_size=size,
             devices=n_devices(mesh),
         )
-        with jax.default_matmul_precision(PRECISIONS[precision]):
+        # An estimator that is refitted on the host keeps its threads.
+        threads = one_blas_thread() if isinstance(classifier, Classifier) else nullcontext()
+        with threads, jax.default_matmul_precision(PRECISIONS[precision]):
             if not ended:
                 with nullcontext() if file is None else file.following(tally):
                     size = in_batches(
@@ -335,31 +338,6 @@ class _Work(NamedTuple):
             return _draw(self.stream, self.codes, start, size, None)
 
         return rematched_counts(fits, draw, self.B, batch_size, jax.random.fold_in(key, _THIRD))
-
-
-def _kept(file: Checkpoint, total: int, mesh: Mesh | None) -> Done | None:
-    """What a checkpoint knows, which all processes read.
-
-    Raises:
-        ValueError: as from `Checkpoint.load`; or processes do not find the same.
-    """
-    if mesh is None or not several_processes(mesh):
-        return file.load(total)
-    refused, kept = None, None
-    try:
-        kept = file.load(total)
-    except (ValueError, OSError) as error:
-        refused = error
-    found = -1 if refused else 0 if kept is None else kept.n_labellings
-    same = agreed(found, mesh)
-    if refused is not None:
-        raise refused
-    if not same:
-        raise ValueError(
-            f"The processes do not find the same in the checkpoint {file.path}: process {jax.process_index()} finds "
-            f"{found} labellings. All have to see the file that one of them writes: name a folder that they share."
-        )
-    return kept
 
 
 def _device(X: Features, mesh: Mesh | None) -> Any:

@@ -165,3 +165,8 @@ def test_similarities_beside_loops_on_small_sizes():
         assert math.isclose(found["textbook_over_jaxmem"], seconds["textbook"] / seconds["jaxmem"])
         for way in ("textbook", "prepared", *(("peer",) if name in similarity.PEERS else ())):
             assert found[f"difference_from_{way}"] < 1e-4, (name, way)
+        assert ("textbook_at_most" in found) == (name in similarity.OF_PRODUCTS)
+        if name in similarity.OF_PRODUCTS:
+            least = seconds["products"] + seconds.get("singular", 0)
+            assert math.isclose(found["textbook_at_most"], seconds["textbook"] / least)
+            assert ("singular" in seconds) == (name != "predictivity")

@@ -26,6 +26,7 @@ LEVELS = [
         "devices",
         "sharding",
         "digests",
+        "threads",
     },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
     {"fits", "rematching", "tally", "batches", "checkpoint"},
@@ -50,6 +51,8 @@ WITHIN_FUNCTIONS = {
     "classifiers": {"sklearn", "joblib", "optax"},
     "inference": {"scipy"},
     "effects": {"scipy"},
+    "similarity": {"scipy"},
+    "threads": {"scipy", "threadpoolctl"},
 }
 
 

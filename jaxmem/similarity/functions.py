@@ -20,7 +20,8 @@ from jaxmem.similarity.base import Facts
 __all__ = ["Agreement", "ErrorOverlap", "JensenShannon", "Kappa"]
 
 
-# Of f(t) in powers of t², the highest first; to the last digit in double precision where t² < 1/16.
+# Of f(t) in powers of t², the highest first; to the last digit in double precision where t² < 1/16, and in single
+# precision with the last five powers.
 _SERIES, _NEAR = np.array([1 / (2 * k * (2 * k - 1)) for k in range(12, 0, -1)] + [0.0]), 1 / 16
 
 
@@ -29,9 +30,14 @@ class _Probabilities(NamedTuple):
     p_log_p: Float[Array, "n C"]
 
 
-def _predicted(outputs: Float[Array, "n C"]) -> Float[Array, "n C"]:
-    """Indicators of the predicted classes."""
-    return one_hot(outputs.argmax(axis=1), outputs.shape[1], outputs.dtype).T
+class _Predicted(NamedTuple):
+    classes: Int[Array, " n"]
+    counts: Float[Array, " C"]
+
+
+def _common(a: Int[Array, " n"], b: Int[Array, " n"]) -> Int[Array, ""]:
+    """Rows of which both predict the same class."""
+    return (a == b).sum(dtype=jnp.int32)
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,15 @@ class Agreement:
         """Range and invariances."""
         return Facts("predictions", 0.0, 1.0, True, ("scaling", "increasing map"), False, "Fort et al. (2019)")
 
-    def prepare(self, X: Float[Array, "n C"]) -> Float[Array, "n C"]:
-        """Indicators of the predicted classes."""
-        return _predicted(X)
+    def prepare(self, X: Float[Array, "n C"]) -> Int[Array, " n"]:
+        """The predicted classes."""
+        return X.argmax(axis=1)
 
-    def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
-        """The share of common indicators."""
-        return jnp.vdot(a, b) / len(a)
+    def compare(self, a: Int[Array, " n"], b: Int[Array, " n"]) -> Float[Array, ""]:
+        """The share of rows with a common class."""
+        return _common(a, b).astype(float) / len(a)
 
-    def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
+    def permute(self, state: Int[Array, " n"], permutation: Int[Array, " n"]) -> Int[Array, " n"]:
         """Rows in another order."""
         return state[permutation]
 
@@ -83,21 +89,22 @@ class Kappa:
         """Range and invariances."""
         return Facts("predictions", -1.0, 1.0, True, ("scaling", "increasing map"), False, "Cohen (1960)")
 
-    def prepare(self, X: Float[Array, "n C"]) -> Float[Array, "n C"]:
-        """Indicators of the predicted classes."""
-        return _predicted(X)
+    def prepare(self, X: Float[Array, "n C"]) -> _Predicted:
+        """The predicted classes, and how often each is predicted."""
+        classes = X.argmax(axis=1)
+        return _Predicted(classes, one_hot(classes, X.shape[1], X.dtype).sum(axis=1))
 
-    def compare(self, a: Float[Array, "n C"], b: Float[Array, "n C"]) -> Float[Array, ""]:
+    def compare(self, a: _Predicted, b: _Predicted) -> Float[Array, ""]:
         """The agreement beyond chance, as a share of what there could be."""
-        n = len(a)
-        together, by_chance = jnp.vdot(a, b) * n, jnp.vdot(a.sum(axis=0), b.sum(axis=0))
+        n, by_chance = len(a.classes), jnp.vdot(a.counts, b.counts)
+        together = _common(a.classes, b.classes).astype(by_chance.dtype) * n
         # Where both predict one class only, and the same, both are n² to the last digit.
         possible = n * n - by_chance
         return jnp.where(possible > 0, (together - by_chance) / jnp.where(possible > 0, possible, 1), 0)
 
-    def permute(self, state: Float[Array, "n C"], permutation: Int[Array, " n"]) -> Float[Array, "n C"]:
+    def permute(self, state: _Predicted, permutation: Int[Array, " n"]) -> _Predicted:
         """Rows in another order."""
-        return state[permutation]
+        return state._replace(classes=state.classes[permutation])
 
 
 @dataclass(frozen=True)
@@ -131,13 +138,16 @@ class JensenShannon:
 
     def compare(self, a: _Probabilities, b: _Probabilities) -> Float[Array, ""]:
         """The mean divergence over rows."""
-        middle = (a.p + b.p) / 2
-        there = jnp.where(middle > 0, middle, 1)
-        squares = ((a.p - b.p) / 2 / there) ** 2
+        # Unrolled: a sum over an axis of ten is a slow one.
+        (p, p_log_p), (q, q_log_q) = ((state.p.ravel(), state.p_log_p.ravel()) for state in (a, b))
+        total = p + q
+        there = jnp.where(total > 0, total, 1)
+        squares = ((p - q) / there) ** 2
         near = squares < _NEAR
-        series = jnp.polyval(_SERIES.astype(middle.dtype), jnp.where(near, squares, 0), unroll=len(_SERIES))
-        nats = jnp.where(near, middle * series, (a.p_log_p + b.p_log_p) / 2 - middle * jnp.log(there))
-        return nats.sum() / (len(middle) * jnp.log(2.0).astype(nats.dtype))
+        terms = (_SERIES if total.dtype == jnp.float64 else _SERIES[-6:]).astype(total.dtype)
+        series = jnp.polyval(terms, jnp.where(near, squares, 0), unroll=len(terms))
+        twice = jnp.where(near, total * series, p_log_p + q_log_q - total * jnp.log(there / 2))
+        return twice.sum() / (2 * len(a.p) * jnp.log(2.0).astype(twice.dtype))
 
     def permute(self, state: _Probabilities, permutation: Int[Array, " n"]) -> _Probabilities:
         """Rows in another order."""

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxmem.inputs import as_features, one_of
+from jaxmem.inputs import all_as_features, one_of
 from jaxmem.similarity.base import Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
@@ -95,6 +95,10 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
             are compared; too few rows.
     """
     taken = [_taken(measure, X, name) for X, name in zip(networks, names, strict=True)]
+    wide = [place for place, X in enumerate(networks) if np.ndim(X) != 1]
+    features = all_as_features([taken[place] for place in wide], [names[place] for place in wide])
+    for place, X in zip(wide, features, strict=True):
+        taken[place] = X
     n = len(taken[0])
     for X, name in zip(taken, names, strict=True):
         if len(X) != n:
@@ -107,7 +111,7 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
             f"{measure!r} compares probabilities of the same classes, but {names[0]} to {names[-1]} have "
             f"{' and '.join(map(str, sorted(widths)))} of them: give logits of all classes, in one order."
         )
-    if measure.facts.takes == "predictions":
+    if measure.facts.takes == "predictions" and len(wide) < len(taken):
         taken = _indicators(taken)
     if n < _FEWEST_ROWS:
         raise ValueError(f"networks are compared on at least {_FEWEST_ROWS} rows, but there are {n}.")
@@ -158,13 +162,12 @@ def _indicators(networks: Sequence[Any]) -> list[Float[Array, "n C"]]:
 
 
 def _taken(measure: Measure, X: Any, name: str) -> Any:
+    """What the measure takes: vectors as arrays, features and logits as they came."""
     takes = measure.facts.takes
     vector = np.ndim(X) == 1
-    if takes in ("features", "logits") and not vector:
-        return as_features(X, name)
+    if takes in ("features", "logits", "predictions") and not vector:
+        return X
     if takes == "predictions":
-        if not vector:
-            return as_features(X, name)
         codes = np.asarray(X)
         if codes.dtype.kind in "iu" and codes.size and codes.min() >= 0:
             return codes

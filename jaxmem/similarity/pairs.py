@@ -1,9 +1,9 @@
 """Similarities of one pair of networks, or of all pairs of many: every network prepared once, pairs by tiles.
 
 A tile is some networks against some others, compared in one compiled call under two nested `vmap`s: what a pair does
-as an inner product is then a matrix product. Tiles above the diagonal are mirrored. A tile, and the prepared networks
-that are held at a time, are bounded in memory; where not all can be held, they are prepared anew for every
-row of tiles.
+as an inner product is then a matrix product, and XLA takes the factorisations of a batch over the cores. Tiles above
+the diagonal are mirrored. A tile, and the prepared networks that are held at a time, are bounded in memory; where not
+all can be held, they are prepared anew for every row of tiles.
 """
 
 import math
@@ -18,12 +18,16 @@ from jaxtyping import Array, Float
 
 from jaxmem.similarity.base import Measure
 from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
+from jaxmem.threads import one_blas_thread
 
 __all__ = ["compared", "pair_similarity", "prepared", "similarities"]
 
 # Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
 _HELD, _OF_A_TILE = 2**31, 2**30
-_TILES = 4  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
+_TILES = 8  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
+# Bytes up to which networks are prepared in one call, and pairs compared in one: a call takes longer than a few of them
+# do, and what is larger leaves the cache at every step.
+_TOGETHER = 2**24
 
 
 def pair_similarity(X: Any, Y: Any, measure: str | Measure = "cka") -> float:
@@ -60,6 +64,8 @@ def similarities(
 ) -> Float[np.ndarray, "N N"]:
     """Similarities of every network with every other, by what they make of the same rows.
 
+    Meanwhile NumPy's and SciPy's BLAS have one thread in the whole process: XLA takes pairs over the cores.
+
     Args:
         networks: one array a network, as for `pair_similarity`: a list, a mapping, or an array with a leading axis of
             networks. Two or more.
@@ -89,8 +95,9 @@ def similarities(
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)
     found = np.zeros((len(arrays), len(arrays)))
-    for rows, columns, values in _tiles(measure, arrays, names):
-        found[rows, columns] = np.asarray(values)
+    with one_blas_thread():
+        for rows, columns, values in _tiles(measure, arrays, names):
+            found[rows, columns] = np.asarray(values)
     above = np.triu(found, 1)
     return above + above.T + np.diag(np.diag(found))
 
@@ -109,11 +116,16 @@ def _tiles(
     """The tiles on and above the diagonal."""
     shapes = _widest(measure, arrays)
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
-    side = max(1, min(math.ceil(len(arrays) / _TILES), math.isqrt(_OF_A_TILE // size)))
+    side = max(math.ceil(len(arrays) / _TILES), math.isqrt(_TOGETHER // size))
+    side = max(1, min(side, math.isqrt(_OF_A_TILE // size)))
+    side = math.ceil(len(arrays) / math.ceil(len(arrays) / side))  # All of about one size.
     slices = [slice(start, start + side) for start in range(0, len(arrays), side)]
 
     def states(number: int) -> Any:
-        each = [_padded(_prepare(measure, X), shapes) for X in arrays[slices[number]]]
+        own = arrays[slices[number]]
+        if len(own) * size <= _TOGETHER and len({(X.shape, X.dtype) for X in arrays}) == 1:
+            return _prepare_together(measure, own)
+        each = [_padded(_prepare(measure, X), shapes) for X in own]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     if len(arrays) * size <= _HELD:
@@ -128,7 +140,7 @@ def _tiles(
 
 def _widest(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> Any:
     """Shapes that hold the states of all networks."""
-    states = [jax.eval_shape(measure.prepare, X) for X in {(X.shape, X.dtype): X for X in arrays}.values()]
+    states = [_prepare.eval_shape(measure, X) for X in {(X.shape, X.dtype): X for X in arrays}.values()]
 
     def widest(*leaves: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         shape = tuple(map(max, zip(*(leaf.shape for leaf in leaves), strict=True)))
@@ -154,6 +166,11 @@ def compared(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
 @partial(jax.jit, static_argnums=0)
 def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
     return measure.prepare(X)
+
+
+@partial(jax.jit, static_argnums=0)
+def _prepare_together(measure: Measure, networks: list[Float[Array, "n d"]]) -> Any:
+    return jax.vmap(measure.prepare)(jnp.stack(networks))
 
 
 @partial(jax.jit, static_argnums=0)

@@ -12,6 +12,11 @@ Every pair of networks is compared at every kept epoch and layer, and at the out
 Gaussian noise with the moments of the pixels. Networks of the group `shared random` have learnt to agree on the
 training rows, so that what they have in common there says little: the other rows do.
 
+Mean CCA counts directions of next to no variance like all others, and networks of true labels have most of theirs in
+few: on 400 test rows they stand out from those of one random labelling by 0.02 where SVCCA finds 0.18 (eight networks a
+group, 64 features, 99% of the variance in some 18 directions and in 48). More rows do not change that, and the interval
+of four networks a group holds zero.
+
 The numbers (`Record.data`) have dimensions measure, rows, epoch, layer, network, group, contrast. `similarity` has all
 pairs, `within_mean` the means within groups with intervals over networks, `difference` those of the first group minus
 those of the second, turned so that positive says more alike, with `difference_pvalue` and, over all cells of a

@@ -248,6 +248,16 @@ def test_divergence_of_nearly_equal_probabilities_keeps_its_digits():
     assert pair_similarity(X, X, "jensen-shannon") == 0
 
 
+@pytest.mark.parametrize("t", [0.1, 0.249, 0.251, 0.4])
+def test_divergence_has_the_digits_of_single_precision_on_either_side_of_where_its_series_ends(t):
+    # Of 1/2 and 1/2 against 1 - q and q: (1/2 - q) / (1/2 + q) is t, and the series ends at 1/4.
+    q = (1 - t) / (1 + t) / 2
+    even, other = np.zeros((4, 2)), np.tile([np.log((1 - q) / q), 0.0], (4, 1))
+    expected = TEXTBOOK["jensen-shannon"](even, other)
+    found = pair_similarity(even.astype(np.float32), other.astype(np.float32), "jensen-shannon")
+    assert found == pytest.approx(expected, rel=2e-6)
+
+
 @pytest.mark.parametrize("name", MEASURES)
 def test_no_similarity_is_beyond_its_range(name):
     facts = MEASURES[name].facts

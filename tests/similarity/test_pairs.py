@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import jaxmem as jm
 from jaxmem.similarity import MEASURES, Facts, Measure, pair_similarity, pairs, similarities
@@ -36,12 +37,51 @@ def test_equal_the_pairs_one_by_one(name):
 def test_do_not_depend_on_tiles_and_memory(name, monkeypatch):
     networks = outputs(name)
     found = similarities(networks, name)
+    monkeypatch.setattr(pairs, "_TOGETHER", 0)
+    np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
     monkeypatch.setattr(pairs, "_TILES", 2)  # Tiles of three networks, and of two.
     np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
     monkeypatch.setattr(pairs, "_HELD", 0)
     np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
     monkeypatch.setattr(pairs, "_OF_A_TILE", 1)
     np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
+
+
+def test_small_networks_are_one_tile_and_others_tiles_of_about_one_size(monkeypatch):
+    tiles = []
+
+    def of_tile(measure, rows, columns):
+        tiles.append((len(rows), len(columns)))
+        return compare(measure, rows, columns)
+
+    compare = pairs._of_tile
+    monkeypatch.setattr(pairs, "_of_tile", of_tile)
+    networks = np.random.default_rng(0).normal(size=(9, 20, 4))
+    similarities(networks, "cka")
+    assert tiles == [(9, 9)]
+    tiles.clear()
+    monkeypatch.setattr(pairs, "_TOGETHER", 20 * 20 * 4 * 5**2)  # Five networks against five.
+    similarities(networks, "cka")
+    assert tiles == [(5, 5), (5, 4), (4, 4)]
+
+
+def test_factorisations_have_one_thread_of_blas_each_and_callers_all_of_theirs_back(monkeypatch):
+    import scipy.linalg  # noqa: F401 - What JAX's are.
+
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    def of_tile(measure, rows, columns):
+        during.append(threads())
+        return jnp.ones((len(rows), len(columns)))
+
+    during = []
+    monkeypatch.setattr(pairs, "_of_tile", of_tile)
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        similarities(np.random.default_rng(0).normal(size=(3, 20, 4)), "procrustes")
+        assert before and set(before) == {2} and threads() == before
+    assert during == [[1] * len(before)]
 
 
 def test_networks_come_as_a_list_a_mapping_or_an_array():

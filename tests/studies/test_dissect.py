@@ -171,7 +171,7 @@ def test_one_way_to_learn_and_many_ways_to_memorize():
             sign * float(within.sel(measure=measure, layer=layer, rows="test", group=group))
             for group in ("true", "shared random", "different random")
         )
-        # Mean CCA weighs directions of next to no variance like all others, and hardly tells the first two apart.
+        # Mean CCA counts directions of next to no variance like all others, and hardly tells the first two apart.
         assert (measure == "cca" or true > shared) and min(true, shared) > different, (measure, true, shared, different)
         if measure in ("cka", "procrustes", "agreement"):
             assert true > shared + 0.05 > different + 0.1, (measure, true, shared, different)

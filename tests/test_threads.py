@@ -1,0 +1,55 @@
+"""Threads of BLAS: one while batches are worked on, and afterwards what there were."""
+
+import numpy as np
+import pytest
+from helpers import blobs
+from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import jaxmem as jm
+from jaxmem import scoring
+from jaxmem.threads import one_blas_thread
+
+X, y, X_val = blobs(30, 5, 3, separation=0.7)
+
+
+def threads():
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_threads():
+    import scipy.linalg  # noqa: F401 - Whose BLAS is JAX's.
+
+    with threadpool_limits(2, user_api="blas"):
+        assert threads() == {2}
+        yield
+
+
+@pytest.mark.parametrize(
+    ("classifier", "expected"), [(jm.LDA(0.1), {1}), (jm.Estimator(KNeighborsClassifier(1)), {2})], ids=["ours", "host"]
+)
+def test_a_test_has_one_thread_and_leaves_those_that_there_were(two_threads, monkeypatch, classifier, expected):
+    draw, during = scoring._draw, []
+
+    def watched(*arguments):
+        during.append(threads())
+        return draw(*arguments)
+
+    monkeypatch.setattr(scoring, "_draw", watched)
+    jm.permutation_test(classifier, X, y, validation=jm.SharedStructure(X_val), n_permutations=3, progress=False)
+    assert during == [expected] and threads() == {2}
+
+
+def test_an_error_gives_them_back(two_threads):
+    with pytest.raises(RuntimeError), one_blas_thread():
+        raise RuntimeError
+    assert threads() == {2}
+
+
+def test_what_is_computed_does_not_depend_on_them(two_threads):
+    validation = jm.SharedStructure(X_val)
+    first = jm.permutation_test(jm.LDA(0.1), X, y, validation=validation, n_permutations=9, progress=False)
+    with threadpool_limits(1, user_api="blas"):
+        second = jm.permutation_test(jm.LDA(0.1), X, y, validation=validation, n_permutations=9, progress=False)
+    np.testing.assert_array_equal(first.null_distribution, second.null_distribution)
