@@ -165,62 +165,66 @@ def score_permutations(
 
     ended = tally.done.n_labellings > 0 and (is_enough(tally.done.scores) or tally.done.n_labellings > B)
     rematched: dict[Any, np.ndarray] = {}
+    # From the first factorisation on, for with more threads it is rounded otherwise. An estimator that is refitted on
+    # the host keeps its own.
+    threads = one_blas_thread() if isinstance(classifier, Classifier) else nullcontext()
     if broken or not ended:
-        with TraceAnnotation("jaxmem: prepare"):
-            fits = fits_of(classifier, metric, X, n_classes, parts, examples, mesh)
-        other = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
-        stream, other, codes = on_all((stream, other, codes), mesh)
-        work = _Work(metric, fits, stream, other, codes, B, mesh)
-        size = work.batch_size(batch_size)
+        with threads:
+            with TraceAnnotation("jaxmem: prepare"):
+                fits = fits_of(classifier, metric, X, n_classes, parts, examples, mesh)
+            other = second_stream(key, codes, scheme=scheme, blocks=blocks) if broken else None
+            stream, other, codes = on_all((stream, other, codes), mesh)
+            work = _Work(metric, fits, stream, other, codes, B, mesh)
+            size = work.batch_size(batch_size)
 
-        def take(start: int, batch: Done) -> bool:
-            nonlocal ended
-            tally.add(start, batch)
-            if file is not None:
-                file.save(tally.done)
-            ended = is_enough(batch.scores) or tally.done.n_labellings > B
-            return ended
+            def take(start: int, batch: Done) -> bool:
+                nonlocal ended
+                tally.add(start, batch)
+                if file is not None:
+                    file.save(tally.done)
+                ended = is_enough(batch.scores) or tally.done.n_labellings > B
+                return ended
 
-        begin = time.monotonic()
-        note(
-            __name__,
-            "start",
-            "{done} of {labellings} labellings are done; batches of {batch_size} on {devices} devices",
-            labellings=B + 1,
-            done=tally.done.n_labellings,
-            batch_size=size,
-            devices=n_devices(mesh),
-        )
-        # An estimator that is refitted on the host keeps its threads.
-        threads = one_blas_thread() if isinstance(classifier, Classifier) else nullcontext()
-        with threads, jax.default_matmul_precision(PRECISIONS[precision]):
-            if not ended:
-                with nullcontext() if file is None else file.following(tally):
-                    size = in_batches(
-                        work.launch,
-                        work.finish,
-                        take,
-                        first=tally.done.n_labellings,
-                        total=B + 1,
-                        size=size,
-                        multiple=n_devices(mesh),
-                        # What one of several processes decides alone, the others would wait for in vain.
-                        halve=not several_processes(mesh),
-                        stop=lambda: preempted(mesh),
-                        progress=progress and leads(mesh),
+            begin = time.monotonic()
+            note(
+                __name__,
+                "start",
+                "{done} of {labellings} labellings are done; batches of {batch_size} on {devices} devices",
+                labellings=B + 1,
+                done=tally.done.n_labellings,
+                batch_size=size,
+                devices=n_devices(mesh),
+            )
+            with jax.default_matmul_precision(PRECISIONS[precision]):
+                if not ended:
+                    with nullcontext() if file is None else file.following(tally):
+                        size = in_batches(
+                            work.launch,
+                            work.finish,
+                            take,
+                            first=tally.done.n_labellings,
+                            total=B + 1,
+                            size=size,
+                            multiple=n_devices(mesh),
+                            # What one of several processes decides alone, the others would wait for in vain.
+                            halve=not several_processes(mesh),
+                            stop=lambda: preempted(mesh),
+                            progress=progress and leads(mesh),
+                        )
+                if not ended:
+                    raise RuntimeError(
+                        f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off."
                     )
-            if not ended:
-                raise RuntimeError(f"{tally.done.n_labellings} of {B + 1} labellings were scored: the null is cut off.")
-            if broken:
-                rematched = work.rematched(key, size)
-        seconds = time.monotonic() - begin
-        note(
-            __name__,
-            "end",
-            "{labellings} labellings after {seconds:.1f} s",
-            labellings=tally.done.n_labellings,
-            seconds=seconds,
-        )
+                if broken:
+                    rematched = work.rematched(key, size)
+            seconds = time.monotonic() - begin
+            note(
+                __name__,
+                "end",
+                "{labellings} labellings after {seconds:.1f} s",
+                labellings=tally.done.n_labellings,
+                seconds=seconds,
+            )
     done = tally.done
     if checkpoint is not None and mesh is not None and several_processes(mesh):
         agreed(done.n_labellings, mesh)  # Nobody goes on, and reads the file again, before the last save is in it.

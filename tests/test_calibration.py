@@ -103,6 +103,7 @@ def assert_calibrated(table, n_data_sets):
     assert not too_often, bounds
 
 
+@pytest.mark.nightly
 def test_schemes_validations_metrics_and_stopping_rules_reject_at_most_alpha():
     """A corner of the table of `benchmarks.calibration`."""
     settings = [
@@ -149,7 +150,8 @@ def test_a_third_of_the_table_rejects_at_most_alpha():
     assert_calibrated(calibration.type_one_errors(150, SOME_SETTINGS, seed=1), 150)
 
 
-@pytest.mark.parametrize(("n_data_sets", "B"), [(20, 19), pytest.param(40, 99, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize(("n_data_sets", "B"), [(20, 19), (40, 99)])
 def test_power_is_that_of_scikit_learns_test(n_data_sets, B):
     """The same statistic, the same labellings to draw from: where labels matter, decisions differ by chance alone."""
     options = {"n_permutations": B}

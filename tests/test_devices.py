@@ -231,6 +231,7 @@ def eight(tmp_path_factory):
     return json.loads(ended.stdout)
 
 
+@pytest.mark.nightly
 def test_eight_devices_give_the_test_of_one(eight):
     assert eight["devices"] == 8
     (one, *others), _ = eight["ridge"]
@@ -241,6 +242,7 @@ def test_eight_devices_give_the_test_of_one(eight):
     assert others == [one, one] and other_examples == [examples, examples]
 
 
+@pytest.mark.nightly
 def test_every_number_of_devices_compiles_once(eight):
     drawn, batches = eight["compiled"]
     assert drawn == 3 and batches == 2 * 3

@@ -64,11 +64,12 @@ def test_an_enumeration_leaves_only_the_broken_labels_to_chance():
     ("classifier", "n_permutations"),
     [
         (jm.Ridge(), 9),
-        pytest.param(jm.Ridge(), 199, marks=pytest.mark.nightly),
-        pytest.param(jm.KNeighbors(1), 199, marks=pytest.mark.nightly),
+        (jm.Ridge(), 199),
+        (jm.KNeighbors(1), 199),
     ],
     ids=repr,
 )
+@pytest.mark.nightly
 def test_copies_that_share_nothing_are_called_memorized_at_the_level(classifier, n_permutations):
     """Type I error over data sets whose copies are of other rows. Two such sets line up by chance, always a little."""
     pvalues = []

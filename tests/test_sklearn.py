@@ -189,6 +189,7 @@ def test_the_parameters_are_scikit_learns():
         assert (parameter.default, parameter.kind) == (theirs.parameters[name].default, theirs.parameters[name].kind)
 
 
+@pytest.mark.nightly
 def test_scikit_learns_own_tests_pass():
     # In a process of its own: the tests take the function by name when they are imported.
     program = """

@@ -30,15 +30,19 @@ def two_threads():
     ("classifier", "expected"), [(jm.LDA(0.1), {1}), (jm.Estimator(KNeighborsClassifier(1)), {2})], ids=["ours", "host"]
 )
 def test_a_test_has_one_thread_and_leaves_those_that_there_were(two_threads, monkeypatch, classifier, expected):
-    draw, during = scoring._draw, []
+    during = []
 
-    def watched(*arguments):
-        during.append(threads())
-        return draw(*arguments)
+    def watched(function):
+        def call(*arguments):
+            during.append(threads())
+            return function(*arguments)
 
-    monkeypatch.setattr(scoring, "_draw", watched)
+        return call
+
+    for name in ("fits_of", "_draw"):
+        monkeypatch.setattr(scoring, name, watched(getattr(scoring, name)))
     jm.permutation_test(classifier, X, y, validation=jm.SharedStructure(X_val), n_permutations=3, progress=False)
-    assert during == [expected] and threads() == {2}
+    assert during == [expected, expected] and threads() == {2}
 
 
 def test_an_error_gives_them_back(two_threads):
