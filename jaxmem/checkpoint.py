@@ -43,7 +43,9 @@ _WORK_PER_SAVE = 100
 def fingerprint(**parts: Any) -> dict[str, str]:
     """What makes a run this one, by name: a digest of each part, and of the versions of what computes it."""
     versions = [version(package) for package in ("jaxmem", "jax", "jaxlib")]
-    return {name: digest(part) for name, part in {**parts, "versions": versions}.items()}
+    # JAX draws other numbers from the same key where this is off.
+    generator = bool(jax.config.jax_threefry_partitionable)  # pyright: ignore[reportAttributeAccessIssue]
+    return {name: digest(part) for name, part in {**parts, "versions": versions, "generator": generator}.items()}
 
 
 class Checkpoint:

@@ -5,6 +5,7 @@ The scores of all permutations come from `jaxmem.scoring`; here they become a te
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -17,14 +18,14 @@ from jaxtyping import Array
 from jaxmem.classifiers import as_classifier
 from jaxmem.devices import mesh_of
 from jaxmem.inference import ALTERNATIVES, Course, Rule, pvalue
-from jaxmem.inputs import as_key, as_labels, as_number, one_of
+from jaxmem.inputs import Labels, as_array, as_key, as_labels, as_number, one_of
 from jaxmem.metrics import Metric, metric_by_name
 from jaxmem.permutations import plan
 from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
 from jaxmem.streaming import Features, as_rows
 from jaxmem.tally import Done
-from jaxmem.validation import Design
+from jaxmem.validation import Design, KFold, Part
 
 __all__ = ["permutation_test"]
 
@@ -123,6 +124,9 @@ def permutation_test(
     if stopping is not None and example_scores:
         raise ValueError("example_scores are shares of a fixed number of permutations: leave out stopping for them.")
 
+    # Folds are made of X, and of the labels.
+    taken = _Taken(validation) if isinstance(validation, Design) and not isinstance(validation, KFold) else validation
+
     def up_to(total: int, done: Done | None = None) -> PermutationTest:
         """The test with `total` permutations; those that are done are not computed again."""
         planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=total)
@@ -133,7 +137,7 @@ def permutation_test(
             classifier,
             X,
             labels,
-            {"validation": validation},
+            {"validation": taken},
             metric=metric,
             scheme=scheme,
             blocks=blocks,
@@ -181,12 +185,33 @@ def permutation_test(
     return up_to(n_permutations)
 
 
-def _own(features: Features, given: Any) -> Features:
-    """Features that stay as they are, for `extend`, whatever becomes of the array in memory that they were given in."""
-    # JAX takes an array of the same type without copying it. Its own arrays never change.
-    converted = isinstance(given, np.ndarray) and given.dtype != features.dtype
-    as_they_are = converted or isinstance(given, jax.Array) or not isinstance(features, jax.Array)
-    return features if as_they_are else jnp.array(features, copy=True)
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """A design whose rows are taken once, for `extend`, whatever becomes of the arrays that they were given in."""
+
+    design: Any
+    _parts: list[Any] = field(default_factory=list)
+
+    def parts(self, X: Features, labels: Labels) -> list[Part]:
+        """Those of the design, when it was first asked."""
+        if not self._parts:
+            given = getattr(self.design, "X_val", X)
+            self._parts.extend(part._replace(rows=_own(part.rows, given)) for part in self.design.parts(X, labels))
+        return self._parts
+
+
+def _own(features: Any, given: Any) -> Any:
+    """Features that stay as they are, whatever becomes of the array in memory that they were given in."""
+    # JAX's own arrays never change.
+    if isinstance(given, jax.Array) or not isinstance(features, jax.Array):
+        return features
+    array = as_array(given)
+    if isinstance(array, np.ndarray):
+        # JAX may take an aligned array of the same type without copying it, where it computes on the host.
+        on_host = all(device.platform == "cpu" for device in features.devices())
+        if not on_host or not np.may_share_memory(np.asarray(features), array):
+            return features
+    return jnp.array(features, copy=True)
 
 
 def _plain(value: Any) -> Any:

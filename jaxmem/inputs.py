@@ -71,6 +71,8 @@ def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
             f"{name} lies on devices of several processes: pass them as devices, in a mesh with an axis 'rows', "
             'devices=jax.make_mesh((1, jax.device_count()), ("permutations", "rows")) say.'
         )
+    if isinstance(array, jax.Array) and len(array.devices()) > 1:
+        array = jax.device_put(array, min(array.devices(), key=lambda device: device.id))
     with np.errstate(over="ignore"):  # What overflows is refused later, as infinite.
         return jnp.asarray(array, dtype=dtype)
 

@@ -136,6 +136,11 @@ def score_permutations(
     check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
     mesh = mesh_of(devices)
     if not isinstance(classifier, Classifier):
+        if mesh is not None and several_processes(mesh):
+            raise ValueError(
+                f"{type(classifier).__name__} is refitted on the host, and the devices are those of several processes: "
+                "pass devices of this one alone, devices=jax.local_devices()."
+            )
         mesh = None  # Refitted on the host, whatever devices there are.
     parts = {name: _parts(design, X, labels, examples) for name, design in validations.items()}
     check_blocks(classifier, metric, X, n_classes, parts)

@@ -100,6 +100,12 @@ class RowBlocks:
     def _sliced(self) -> Iterator[np.ndarray]:
         for start in range(0, len(self), self.block_rows):
             rows = self.source[start : start + self.block_rows]
+            expected = (min(self.block_rows, len(self) - start), self.shape[1])
+            if tuple(rows.shape) != expected:
+                raise ValueError(
+                    f"RowBlocks of an array of shape {self.shape} got {tuple(rows.shape)} from row {start} on, and not "
+                    f"{expected}: the array says of itself what it does not hold."
+                )
             block = np.empty((len(rows), self.shape[1]), self.dtype)
             _fill(block, rows)
             _release(self.source)

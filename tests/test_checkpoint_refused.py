@@ -99,6 +99,8 @@ def test_a_function_that_was_changed_is_another_test(tmp_path, monkeypatch):
     np.testing.assert_array_equal(run(**options(1)).null_distribution, before.null_distribution)
     with pytest.raises(ValueError, match="differs in classifier, metric"):
         run(**options(2))
+    with jax.threefry_partitionable(False), pytest.raises(ValueError, match="differs in generator"):
+        run(**options(1))
     monkeypatch.setattr(checkpoint, "version", lambda package: "another")
     with pytest.raises(ValueError, match="differs in versions"):
         run(**options(1))

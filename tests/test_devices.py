@@ -76,6 +76,16 @@ def test_any_number_of_permutations_in_batches_of_any_size(n_permutations, batch
     np.testing.assert_array_equal(one.example_scores, both.example_scores)
 
 
+@pytest.mark.parametrize("axis_type", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=str)
+def test_features_that_lie_on_several_devices_are_brought_together(axis_type):
+    mesh = jax.make_mesh((2,), ("rows",), (axis_type,), devices=BOTH)
+    spread = jax.device_put(X, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows")))
+    for devices in (None, ONE, BOTH):
+        np.testing.assert_array_equal(
+            run(X=spread, devices=devices).null_distribution, run(devices=devices).null_distribution
+        )
+
+
 def test_memorization_is_that_of_one_device():
     one, both = (
         jm.memorization_test(

@@ -258,14 +258,23 @@ def test_extending_equals_asking_for_all_at_once(classifier):
 
 
 def test_extending_goes_by_the_features_and_blocks_that_the_test_began_with():
-    # Where JAX would take the array as it is: at a round address.
-    memory = np.zeros(X.size + 64, np.float32)
-    features = memory[-memory.ctypes.data % 256 // 4 :][: X.size].reshape(X.shape)
-    features[:], blocks = X, np.arange(len(X)) % 2
-    options = {"validation": jm.SharedStructure(X_val), "scheme": "within", "progress": False, "metric": "margin"}
-    whole = jm.permutation_test(jm.Ridge(), X, y, blocks=blocks.copy(), n_permutations=19, **options)
-    test = jm.permutation_test(jm.Ridge(), features, y, blocks=blocks, n_permutations=9, **options)
-    features[:], blocks[:] = 0, 0
+    def aligned(rows):
+        # Where JAX would take the array as it is: at a round address.
+        memory = np.zeros(rows.size + 64, np.float32)
+        copy = memory[-memory.ctypes.data % 256 // 4 :][: rows.size].reshape(rows.shape)
+        copy[:] = rows
+        return copy
+
+    features, copies, blocks = aligned(X), aligned(X_val), np.arange(len(X)) % 2
+    options = {"scheme": "within", "progress": False, "metric": "margin"}
+    shared = [jm.SharedStructure(rows) for rows in (X_val, copies)]
+    whole = jm.permutation_test(
+        jm.Ridge(), X, y, validation=shared[0], blocks=blocks.copy(), n_permutations=19, **options
+    )
+    test = jm.permutation_test(
+        jm.Ridge(), features, y, validation=shared[1], blocks=blocks, n_permutations=9, **options
+    )
+    features[:], copies[:], blocks[:] = 0, 0, 0
     test = test.extend(10)
     np.testing.assert_allclose(test.null_distribution, whole.null_distribution, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(test.blocks, np.arange(len(X)) % 2)

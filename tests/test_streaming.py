@@ -351,6 +351,17 @@ def test_bad_numbers_are_found_in_whatever_block_they_are(on_disk):
         run(on_disk(X.astype(np.complex64)), jm.SharedStructure(X_val))
 
 
+def test_an_array_that_holds_less_than_it_says_is_refused():
+    class Short:
+        shape, dtype = X.shape, X.dtype
+
+        def __getitem__(self, rows):
+            return X[rows][:-1]
+
+    with pytest.raises(ValueError, match=r"of shape \(60, 4\) got \(13, 4\) from row 0 on"):
+        run(RowBlocks(Short()), jm.SharedStructure(X_val))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,5 +1,9 @@
 """Threads of BLAS: one while batches are worked on, and afterwards what there were."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from helpers import blobs
@@ -49,6 +53,36 @@ def test_an_error_gives_them_back(two_threads):
     with pytest.raises(RuntimeError), one_blas_thread():
         raise RuntimeError
     assert threads() == {2}
+
+
+_TWO_AT_ONCE = """
+import threading, scipy.linalg
+from threadpoolctl import threadpool_info
+from jaxmem.threads import one_blas_thread
+
+entered, leave = [threading.Event(), threading.Event()], [threading.Event(), threading.Event()]
+
+def within(k):
+    with one_blas_thread():
+        entered[k].set()
+        leave[k].wait()
+
+both = [threading.Thread(target=within, args=(k,)) for k in range(2)]
+for k in range(2):
+    both[k].start()
+    entered[k].wait()
+print(*{pool["num_threads"] for pool in threadpool_info()})
+for k in range(2):
+    leave[k].set()
+    both[k].join()
+print(*{pool["num_threads"] for pool in threadpool_info()})
+"""
+
+
+def test_of_two_at_once_the_first_sets_the_limit_and_takes_it_off():
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    ended = subprocess.run([sys.executable, "-c", _TWO_AT_ONCE], env=environment, capture_output=True, text=True)
+    assert ended.stdout.split() == ["1", "2"], ended.stderr
 
 
 def test_what_is_computed_does_not_depend_on_them(two_threads):

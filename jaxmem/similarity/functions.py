@@ -96,7 +96,8 @@ class Kappa:
 
     def compare(self, a: _Predicted, b: _Predicted) -> Float[Array, ""]:
         """The agreement beyond chance, as a share of what there could be."""
-        n, by_chance = len(a.classes), jnp.vdot(a.counts, b.counts)
+        by_chance = jnp.vdot(a.counts, b.counts)
+        n = by_chance.dtype.type(len(a.classes))  # Its square is no integer of 32 bits.
         together = _common(a.classes, b.classes).astype(by_chance.dtype) * n
         # Where both predict one class only, and the same, both are n² to the last digit.
         possible = n * n - by_chance

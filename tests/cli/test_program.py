@@ -221,7 +221,7 @@ def test_a_run_is_repeated_by_its_configuration_and_told_as_json(tmp_path, capsy
 )
 def test_a_configuration_that_cannot_be_run_is_refused(text, words, tmp_path, capsys):
     (tmp_path / "config.toml").write_text(text)
-    assert main(["run", "--config", str(tmp_path / "config.toml")]) == 1
+    assert main(["run", "--config", str(tmp_path / "config.toml"), "--output", str(tmp_path / "run")]) == 1
     assert words in capsys.readouterr().err
 
 

@@ -204,6 +204,8 @@ def test_numbers_worked_by_hand():
     assert pair_similarity([0, 1, 1, 2], [0, 1, 2, 2], "agreement") == 0.75
     # By chance: 1/4 1/4 + 2/4 1/4 + 1/4 2/4 = 5/16; (3/4 - 5/16) / (1 - 5/16) = 7/11.
     assert pair_similarity([0, 1, 1, 2], [0, 1, 2, 2], "kappa") == pytest.approx(7 / 11)
+    # As many rows as MNIST has: their square is no integer of 32 bits.
+    assert pair_similarity([0, 1, 1, 2] * 15_000, [0, 1, 2, 2] * 15_000, "kappa") == pytest.approx(7 / 11)
     assert pair_similarity(
         np.array([True, True, False, False]), np.array([True, False, True, False]), "error-overlap"
     ) == (pytest.approx(1 / 3))
