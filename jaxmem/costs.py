@@ -46,6 +46,7 @@ __all__ = ["ATTAINED", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"
 
 ATTAINED = 0.6
 _FLOAT = 4  # Bytes of a feature.
+_USABLE = 0.9  # Of a device's memory; a tenth is left for what the compiler needs besides.
 # Integer operations of the twelve rounds that move a label, and what is left of the bytes: a gather is not contiguous.
 _OPERATIONS_PER_DRAW, _BYTES_PER_DRAW = 150, 64
 
@@ -146,7 +147,7 @@ class Plan:
         batch_size: permutations at once on each of them, as the engine chooses.
         memory: bytes on each of them, at the most.
         rows: how many parts the rows are shared out in.
-        needs: how many parts it takes for memory to hold them, at the least; where `rows` are enough, as many.
+        needs: in how many parts, a power of two, memory would hold them, at the least; 0: in none.
 
     Examples:
         >>> from jaxmem.costs import plan
@@ -168,7 +169,7 @@ class Plan:
     @property
     def fits(self) -> bool:
         """Whether memory holds it."""
-        return self.needs <= self.rows
+        return self.memory <= _USABLE * self.device.memory
 
     @property
     def seconds(self) -> float:
@@ -188,9 +189,9 @@ class Plan:
         known = f" of {self.device.memory / 1e9:.3g}" if math.isfinite(self.device.memory) else ""
         lines.append(f"{self.seconds:.3g} s in all, {self.memory / 1e9:.3g} GB on each{known}")
         if not self.fits:
+            shared = f"share the rows out in {self.needs} parts, among as many devices, or "
             lines.append(
-                f"It does not fit: share the rows out in {self.needs} parts or more, among as many devices (not for "
-                "neighbours, which need all rows). Or take fewer features, or devices with more memory."
+                f"It does not fit: {shared if self.needs else ''}take fewer features, or devices with more memory."
             )
         return "\n".join(lines)
 
@@ -228,6 +229,11 @@ def _knn(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
     # As measured on CPUs: the nearest of all is sought at a quarter of the rate of cells, and to fetch a label from
     # elsewhere takes as long as to draw four.
     return _Cost(2 * n * m * d, cells=4 * n * m), _Cost(), _Cost(cells=m * C, draws=4 * m)
+
+
+def _held(classifier: str, n: int, m: int, r: int) -> int:
+    """Bytes of what is kept of the rows."""
+    return _FLOAT * (m + n if classifier == "knn" else n * r + m * r)
 
 
 def _sums(n: int, r: int, C: int) -> _Cost:
@@ -295,7 +301,7 @@ def plan(
         >>> print(plan(1_281_167, 2_048, 1_000, 10_000, device="h100", precision="tf32"))
         1 x NVIDIA H100 SXM, ...
         ...
-        456 s in all, 52.5 GB on each of 80
+        456 s in all, 52.6 GB on each of 80
     """
     m = n if m is None else m
     sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices, "rows": rows}
@@ -316,11 +322,20 @@ def plan(
     whole = part = _COSTS[classifier](n, m, d, r, classes)
     if rows > 1:
         whole, part = _by_rows(classifier, n, m, d, classes, 1), _by_rows(classifier, own_n, own_m, d, classes, rows)
-    held = _FLOAT * (m + n if classifier == "knn" else own_n * r + own_m * r)
-    fit_bytes = _FLOAT * ((classes - 1) * r * (classifier != "knn") + min(1_024, m) * classes)
-    batch_size = rows * -(-batch_size_of(n, fit_bytes, own, cached=device.cached) // rows)
-    # While features are prepared: themselves, centred, and what becomes of both sets of rows.
-    memory = 2 * _FLOAT * own_n * d + _FLOAT * own_m * d + held + batch_size * (8 * n + fit_bytes)
+    held = _held(classifier, own_n, own_m, r)
+
+    def memory_of(parts: int) -> tuple[float, int]:
+        """Bytes on a device, and labellings a batch, where rows are shared out in so many parts."""
+        n_part, m_part, r = -(-n // parts), -(-m // parts), min(d, n - 1) if parts == 1 else d
+        fit_bytes = _FLOAT * ((classes - 1) * r * (classifier != "knn") + min(1_024, m) * classes)
+        batch = parts * -(-batch_size_of(n, fit_bytes, own, cached=device.cached) // parts)
+        # While features are prepared: themselves, centred, what becomes of both sets of rows, and for ridge and LDA a
+        # basis, if rows are few, and four matrices as large as its square.
+        features = _FLOAT * (2 * n_part + m_part) * d + _held(classifier, n_part, m_part, r)
+        matrices = _FLOAT * (4 * r * r + (d * r if r < d else 0)) * (classifier in ("ridge", "lda"))
+        return float(features + matrices + batch * (8 * n + fit_bytes)), batch
+
+    memory, batch_size = memory_of(rows)
 
     def stage(name: str, whole: _Cost, part: _Cost, sent: float | int, at_once: int = 1) -> Stage:
         # Preparing is in full precision, and done by every device; of all else each has its share.
@@ -340,9 +355,9 @@ def plan(
         stage("fit", whole[1], part[1], sums, devices),
         stage("score", whole[2], part[2], 8 * labellings * (devices > 1)),
     )
-    # A tenth is left for what the compiler needs besides.
-    needs = max(1, rows * math.ceil(memory / (0.9 * device.memory)))
-    return Plan(stages, device, devices, batch_size, float(memory), rows, needs)
+    parts = [1] if classifier == "knn" else [2**k for k in range(n.bit_length())]
+    needs = next((k for k in parts if memory_of(k)[0] <= _USABLE * device.memory), 0)
+    return Plan(stages, device, devices, batch_size, memory, rows, needs)
 
 
 def calibrate(rounds: int = 5) -> Device:

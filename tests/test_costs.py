@@ -94,6 +94,25 @@ def test_what_does_not_fit_is_said():
     assert unknown.needs == 1 and str(unknown).endswith("GB on each")
 
 
+@pytest.mark.parametrize(
+    ("n", "d", "device", "needs"),
+    [
+        (1_281_167, 2_048, "tpu-v5e", 4),
+        (100_000, 60_000, "h100", 16),  # One matrix of features by features takes 14.4 GB, and there are four of them.
+        (200_000_000, 8, "tpu-v5e", 0),  # A device has all labels of as many labellings as there are parts.
+    ],
+)
+def test_as_many_parts_as_it_needs_hold_it(n, d, device, needs):
+    planned = plan(n, d, 10, 999, device=device)
+    assert planned.needs == needs and not planned.fits
+    if needs:
+        assert f"in {needs} parts" in str(planned)
+        assert plan(n, d, 10, 999, device=device, devices=needs, rows=needs).fits
+        assert not plan(n, d, 10, 999, device=device, devices=needs, rows=needs // 2).fits
+    else:
+        assert "parts" not in str(planned) and "fewer features" in str(planned)
+
+
 def test_this_device_is_measured():
     device = calibrate(rounds=1)
     rates = [*device.products.values(), device.cells, device.draws, device.factors]
