@@ -112,8 +112,9 @@ class Checkpoint:
             return None
         if done is None:
             raise ValueError(
-                f"The checkpoint {self.path} is of another test: it differs in {', '.join(others)}. It was left as it "
-                f"is, for the call that made it. {_REMEDY}"
+                f"The checkpoint {self.path} is of another test: it differs in {', '.join(others)} (features do, too, "
+                "where rows are shared out in other parts). It was left as it is, for the call that made it. "
+                f"{_REMEDY}"
             )
         if done.n_labellings > total:
             raise ValueError(

@@ -177,7 +177,7 @@ def shared_out(function: Callable[[Any, Any], Any], mesh: Mesh | None, whole: An
     if mesh is None:
         return function(whole, split)
     parts = PartitionSpec(_AXES)
-    # What varies between devices is not tracked: no device ever hears of another.
+    # What varies between devices is not tracked: within the function no device hears of another.
     shared = jax.shard_map(function, mesh=mesh, in_specs=(PartitionSpec(), parts), out_specs=parts, check_vma=False)
     result = shared(whole, split)
     if n_parts(mesh) > 1:

@@ -130,6 +130,11 @@ def memorization_tests(
         >>> found[0.1].memorization > found[1.0].memorization
         True
     """
+    if not isinstance(validations, Mapping):
+        raise ValueError(
+            f"validations must map names to copies, {{0.1: jm.SharedStructure(X_val)}} say, but is a "
+            f"{type(validations).__name__}."
+        )
     for design in validations.values():
         if not isinstance(design, SharedStructure):
             raise ValueError(
