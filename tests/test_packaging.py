@@ -23,7 +23,8 @@ EXAMPLES = "load or permutation_tests or memorization_tests or ensemble or gradi
 
 
 def run(*command, **keywords):
-    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # The flags are for the XLA that runs these tests, and another one may not know them.
+    clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=clean, **keywords)
     assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
