@@ -18,24 +18,19 @@ _SIZES = ((4_000, 64, 10), (4_000, 256, 10), (16_000, 128, 10), (4_000, 128, 100
 
 def predicted_and_measured(B: int = 1_000, rounds: int = 3, sizes: Any = _SIZES) -> dict[str, Any]:
     """Seconds predicted and measured, and their ratio, by classifier and sizes; the worst ratio either way."""
-    tests: dict[str, Any] = {}
-    device = None
+    tests = {}
     for name, classifier in _CLASSIFIERS.items():
         for n, d, C in sizes:
             # Just before the test, for the pace of a machine that others share varies by more than the plan may err.
-            device = calibrate()
+            predicted = plan(n, d, C, B, classifier=name, device=calibrate()).seconds
             seconds = in_turn({"test": _test(classifier, n, d, C, B)}, rounds)["test"]
-            predicted = plan(n, d, C, B, classifier=name, device=device).seconds
             tests[f"{name}, n {n}, d {d}, C {C}"] = {
                 "predicted_seconds": predicted,
                 "measured_seconds": seconds,
                 "predicted_over_measured": predicted / seconds,
             }
     ratios = [test["predicted_over_measured"] for test in tests.values()]
-    assert device is not None
-    rates = {name: getattr(device, name) for name in ("cells", "draws", "factors")}
     return {
-        "rates": {"products": device.products["float32"], **rates},
         "tests": tests,
         "smallest_ratio": min(ratios),
         "largest_ratio": max(ratios),
