@@ -163,7 +163,7 @@ def as_rows(X: Any, name: str = "X", mesh: Mesh | None = None) -> Features:
     check_shape(tuple(X.shape), name)
     if X.shape[0] <= X.shape[1]:
         return as_features(np.asarray(X), name)
-    rows = X if isinstance(X, RowBlocks) else RowBlocks(X)
+    rows = X if isinstance(X, RowBlocks) else RowBlocks(X, dtype=float_type(X.dtype, name))
     check_values(rows, name)
     return rows
 

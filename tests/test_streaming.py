@@ -347,8 +347,10 @@ def test_bad_numbers_are_found_in_whatever_block_they_are(on_disk):
         run(on_disk(np.full((60, 4), 1e300)), jm.SharedStructure(X_val))  # Infinite in single precision.
     with pytest.raises(ValueError, match=r"shape \(60, 2, 2\). Flatten"):
         run(on_disk(X.reshape(60, 2, 2)), jm.SharedStructure(X_val))
-    with pytest.raises(ValueError, match="real numbers, but its dtype is complex64"):
+    with pytest.raises(ValueError, match=r"^X must hold real numbers, but its dtype is complex64"):
         run(on_disk(X.astype(np.complex64)), jm.SharedStructure(X_val))
+    with pytest.raises(ValueError, match=r"^X_val must hold real numbers, but its dtype is complex64"):
+        run(X, jm.SharedStructure(on_disk(X.astype(np.complex64))))
 
 
 def test_an_array_that_holds_less_than_it_says_is_refused():

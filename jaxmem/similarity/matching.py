@@ -112,7 +112,7 @@ def similarity_tests(
         raise ValueError(f"pairs must map one or more names to pairs, (X, Y), but is {str(pairs)[:40]}.")
     names = [f"pairs[{name!r}][{side}]" for name in pairs for side in (0, 1)]
     # Checked together, so that all of them have the same rows.
-    arrays = as_networks(measure, [X for pair in pairs.values() for X in pair], names)
+    arrays = as_networks(measure, [X for name, pair in pairs.items() for X in _two(name, pair)], names)
 
     def states(at: int) -> list[Any]:
         return prepared(measure, arrays[at : at + 2], names[at : at + 2])
@@ -137,6 +137,14 @@ def similarity_tests(
         alpha=float(alpha),
         exact=planned.exact,
     )
+
+
+def _two(name: str, pair: Any) -> tuple[Any, Any]:
+    try:
+        X, Y = pair
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"pairs[{name!r}] must be two arrays, (X, Y), but is {str(pair)[:40]}.") from error
+    return X, Y
 
 
 def _more_alike(measure: Measure) -> str:

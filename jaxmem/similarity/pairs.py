@@ -90,7 +90,14 @@ def similarities(
     if isinstance(networks, Mapping):
         names, arrays = [f"networks[{name!r}]" for name in networks], list(networks.values())
     else:
-        names, arrays = [f"networks[{number}]" for number in range(len(networks))], list(networks)
+        try:
+            arrays = list(networks)
+        except TypeError as error:
+            raise ValueError(
+                "networks must be a list, a mapping, or an array with a leading axis of networks, but is "
+                f"{str(networks)[:40]}."
+            ) from error
+        names = [f"networks[{number}]" for number in range(len(arrays))]
     if len(arrays) < 2:
         raise ValueError(f"networks must hold two or more, but holds {len(arrays)}.")
     arrays = as_networks(measure, arrays, names)

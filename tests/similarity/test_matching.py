@@ -142,7 +142,7 @@ def test_results_print_and_are_read_back(tmp_path):
         np.testing.assert_array_equal(again.null_distribution, result.null_distribution)
 
 
-def test_bad_input_is_refused():
+def test_bad_input_is_refused(unchecked):
     X, Y = pair()
     with pytest.raises(ValueError, match="Y has 23 rows, but X has 24"):
         jm.similarity_test(X, Y[1:])
@@ -150,6 +150,9 @@ def test_bad_input_is_refused():
         jm.similarity_test(X, Y, n_permutations=0)
     with pytest.raises(ValueError, match="map one or more names"):
         jm.similarity_tests({})
+    for no_pair in (3.0, X[0, 0], (X,), (X, Y, Y)):
+        with pytest.raises(ValueError, match=r"^pairs\['b'\] must be two arrays, \(X, Y\), but is"):
+            jm.similarity_tests({"a": (X, Y), "b": no_pair})
     with pytest.raises(ValueError, match=r"pairs\['b'\]\[0\] has 23 rows"):
         jm.similarity_tests({"a": (X, Y), "b": (X[1:], Y[1:])})
     with pytest.raises(ValueError, match="takes at least n_permutations=39"):

@@ -91,6 +91,12 @@ def test_networks_come_as_a_list_a_mapping_or_an_array():
     np.testing.assert_array_equal(similarities({"a": networks[0], "b": networks[1], "c": networks[2]}), found)
 
 
+@pytest.mark.parametrize("networks", [3.0, None, np.float64(3), jnp.zeros(())], ids=str)
+def test_what_are_no_networks_is_refused(networks, unchecked):
+    with pytest.raises(ValueError, match=r"^networks must be a list, a mapping, or an array .*, but is (3.0|None|0.0)"):
+        similarities(networks)
+
+
 def test_bad_networks_are_named():
     networks = np.random.default_rng(0).normal(size=(3, 20, 4))
     with pytest.raises(ValueError, match="two or more, but holds 1"):
