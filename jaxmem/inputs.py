@@ -200,14 +200,14 @@ def as_key(key: Any) -> Key[Array, ""]:
     raise ValueError(f"key must be an integer seed or one JAX key (jax.random.key(0)), but is {key!r}.")
 
 
-def as_number(value: Any, name: str) -> int:
-    """Take a number of things, at least one, as a Python integer.
+def as_number(value: Any, name: str, at_least: int = 1) -> int:
+    """Take a number of things, Python's or NumPy's, as a Python integer.
 
     Raises:
-        ValueError: no integer, or below one.
+        ValueError: no integer, or too small a one.
     """
-    if isinstance(value, bool) or not (isinstance(value, (int, np.integer)) and value >= 1):
-        raise ValueError(f"{name} must be an integer >= 1, but is {value!r}.")
+    if isinstance(value, bool) or not (isinstance(value, (int, np.integer)) and value >= at_least):
+        raise ValueError(f"{name} must be an integer >= {at_least}, but is {value!r}.")
     return int(value)
 
 

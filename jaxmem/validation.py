@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from jaxmem.inputs import Labels, as_labels
+from jaxmem.inputs import Labels, as_labels, as_number
 from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks, as_rows
 
@@ -175,8 +175,8 @@ class KFold:
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        if not (isinstance(self.n_splits, int) and self.n_splits >= 2):
-            raise ValueError(f"n_splits must be an integer >= 2, but is {self.n_splits!r}.")
+        object.__setattr__(self, "n_splits", as_number(self.n_splits, "n_splits", at_least=2))
+        object.__setattr__(self, "seed", as_number(self.seed, "seed", at_least=0))
 
     def parts(self, X: Features, labels: Labels) -> list[Part]:
         """One fit per fold, on the rows outside of it; the folds of the observed labels, where they follow labels."""

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmem.inputs import as_features, as_key, as_labels, one_of
+import jaxmem as jm
+from jaxmem.data.perturbations import Cutout, Shift
+from jaxmem.inputs import as_features, as_key, as_labels, as_number, one_of
+from jaxmem.similarity import NeighborOverlap
 
 # --- Features ---------------------------------------------------------------------------------------------------
 
@@ -117,7 +120,7 @@ def test_labels_of_unknown_classes_are_refused_by_name(y, strangers):
         as_labels(y, "y_val", np.array(["a", "b"]))
 
 
-# --- Keys and words ---------------------------------------------------------------------------------------------
+# --- Keys, numbers and words -----------------------------------------------------------------------------------
 
 
 def test_seeds_old_and_new_keys_are_the_same_key():
@@ -137,6 +140,33 @@ def test_what_is_no_key_is_refused(key):
 def test_several_keys_are_refused():
     with pytest.raises(ValueError, match="one JAX key"):
         as_key(jax.random.split(jax.random.key(0)))
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        jm.KFold,
+        lambda number: jm.KFold(seed=number),
+        jm.KNeighbors,
+        lambda number: jm.Softmax(max_steps=number),
+        lambda number: jm.LinearSVM(max_steps=number),
+        lambda number: jm.LDA(number - 2),
+        jm.BesagClifford,
+        NeighborOverlap,
+        Shift,
+        Cutout,
+    ],
+)
+def test_integers_of_numpy_are_those_of_python(choice, unchecked):
+    """To the last letter, for checkpoints and results know choices by that."""
+    assert repr(choice(np.int64(3))) == repr(choice(np.uint8(3))) == repr(choice(3))
+    assert choice(np.int64(3)) == choice(3) and hash(choice(np.int64(3))) == hash(choice(3))
+
+
+@pytest.mark.parametrize(("value", "at_least"), [(1, 2), (-1, 0), (2.0, 1), (True, 0), ("3", 1), (None, 1)])
+def test_what_is_no_number_of_things_is_refused(value, at_least, unchecked):
+    with pytest.raises(ValueError, match=f"folds must be an integer >= {at_least}, but is {value!r}"):
+        as_number(value, "folds", at_least)
 
 
 def test_words_are_taken_or_the_nearest_named():

@@ -74,7 +74,7 @@ class _Search(NamedTuple):
     steps: Int[Array, ""]
 
 
-def check_minimizer(tol: float, max_steps: int, solver: Any) -> None:
+def check_minimizer(tol: float, solver: Any) -> None:
     """Check the hyperparameters that `minimize` takes.
 
     Raises:
@@ -82,8 +82,6 @@ def check_minimizer(tol: float, max_steps: int, solver: Any) -> None:
     """
     if not 0 < tol < 1:
         raise ValueError(f"tol must lie between 0 and 1, but is {tol!r}.")
-    if not (isinstance(max_steps, int) and not isinstance(max_steps, bool) and max_steps >= 1):
-        raise ValueError(f"max_steps must be an integer >= 1, but is {max_steps!r}.")
     if not (solver is None or (callable(getattr(solver, "init", None)) and callable(getattr(solver, "update", None)))):
         raise ValueError(
             f"solver must be None (L-BFGS) or an optax GradientTransformation, optax.adam(0.1) say, not {solver!r}."

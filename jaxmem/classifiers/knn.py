@@ -14,12 +14,11 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
 from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import exactly
-from jaxmem.inputs import one_of
+from jaxmem.inputs import as_number, one_of
 
 __all__ = ["KNeighbors"]
 
@@ -71,17 +70,14 @@ class KNeighbors:
         0.01
     """
 
-    n_neighbors: int | np.integer = 1
+    n_neighbors: int = 1
     metric: str = "euclidean"
     weights: str = "uniform"
     gives: ClassVar[str] = "probabilities"
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if isinstance(self.n_neighbors, bool) or not (
-            isinstance(self.n_neighbors, (int, np.integer)) and self.n_neighbors >= 1
-        ):
-            raise ValueError(f"n_neighbors must be an integer >= 1, but is {self.n_neighbors!r}.")
+        object.__setattr__(self, "n_neighbors", as_number(self.n_neighbors, "n_neighbors"))
         one_of(self.metric, ("euclidean", "cosine"), "metric")
         one_of(self.weights, ("uniform", "distance"), "weights")
 
@@ -107,7 +103,7 @@ class KNeighbors:
             if self.n_neighbors == 1:
                 neighbors = jnp.argmax(closeness, axis=1)[:, None].astype(jnp.int32)
             else:
-                neighbors = jax.lax.top_k(closeness, int(self.n_neighbors))[1].astype(jnp.int32)
+                neighbors = jax.lax.top_k(closeness, self.n_neighbors)[1].astype(jnp.int32)
             return None, _Rows(neighbors, self._votes(placed, state.points, neighbors))
 
         block_rows = max(1, _DISTANCES_AT_ONCE // state.points.shape[0])
@@ -115,7 +111,7 @@ class KNeighbors:
 
     def foldable(self, X: Float[Array, "n d"], n_classes: int, largest: int) -> _Whole | None:
         """The neighbours of every row among all rows, as many as a fold can hold and `n_neighbors` more."""
-        if len(X) * (largest + int(self.n_neighbors)) > _NEIGHBORS_KEPT:
+        if len(X) * (largest + self.n_neighbors) > _NEIGHBORS_KEPT:
             return None
         state = self.prepare(X, n_classes)
         if self.n_neighbors > len(X) - largest:
@@ -123,12 +119,12 @@ class KNeighbors:
                 f"n_neighbors is {self.n_neighbors}, but folds leave only {len(X) - largest} training rows to choose "
                 "from."
             )
-        more = replace(self, n_neighbors=min(len(X), largest + int(self.n_neighbors)), weights="uniform")
+        more = replace(self, n_neighbors=min(len(X), largest + self.n_neighbors), weights="uniform")
         return _Whole(state, more.rows(state, X).neighbors)
 
     def fold(self, whole: _Whole, inside: Int[Array, " m"], outside: Int[Array, " k"]) -> tuple[_State, _Rows]:
         """The first of a row's neighbours that are not in its fold."""
-        state, k = whole.state, int(self.n_neighbors)
+        state, k = whole.state, self.n_neighbors
         is_outside = jnp.zeros(len(state.points), bool).at[outside].set(True)
         candidates = whole.nearest[inside]
         there = is_outside[candidates]

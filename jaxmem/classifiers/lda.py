@@ -29,6 +29,7 @@ from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Integer
 
 from jaxmem.blocks import over_row_blocks
@@ -97,6 +98,9 @@ class LDA:
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
         shrinkage = self.shrinkage
+        if isinstance(shrinkage, np.number):
+            shrinkage = shrinkage.item()
+            object.__setattr__(self, "shrinkage", shrinkage)
         if not (shrinkage in (None, "auto") or (isinstance(shrinkage, (int, float)) and 0 <= shrinkage <= 1)):
             raise ValueError(f'shrinkage must be None, "auto" or a number in [0, 1], but is {shrinkage!r}.')
         if self.priors is not None:

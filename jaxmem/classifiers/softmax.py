@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers._linear import Shift, centre, exactly, shifted
 from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
+from jaxmem.inputs import as_number
 
 __all__ = ["Softmax"]
 
@@ -86,7 +87,8 @@ class Softmax:
             raise ValueError(
                 f"l2 must be a finite number > 0, but is {self.l2!r}. For next to no penalty pass a small one."
             )
-        check_minimizer(self.tol, self.max_steps, self.solver)
+        check_minimizer(self.tol, self.solver)
+        object.__setattr__(self, "max_steps", as_number(self.max_steps, "max_steps"))
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre and whiten the training rows."""

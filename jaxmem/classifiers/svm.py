@@ -27,6 +27,7 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers._linear import exactly
 from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
+from jaxmem.inputs import as_number
 
 __all__ = ["LinearSVM"]
 
@@ -82,7 +83,8 @@ class LinearSVM:
             raise ValueError(
                 f"C must be a finite number > 0, but is {self.C!r}. For next to no penalty pass a large one."
             )
-        check_minimizer(self.tol, self.max_steps, self.solver)
+        check_minimizer(self.tol, self.solver)
+        object.__setattr__(self, "max_steps", as_number(self.max_steps, "max_steps"))
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Append the constant feature, and whiten the training rows."""

@@ -45,7 +45,7 @@ class NeighborOverlap:
 
     def __post_init__(self) -> None:
         """Check the number."""
-        as_number(self.n_neighbors, "n_neighbors")
+        object.__setattr__(self, "n_neighbors", as_number(self.n_neighbors, "n_neighbors"))
 
     @property
     def facts(self) -> Facts:

@@ -286,7 +286,7 @@ def test_labels_lose_no_digit(sd):
         ("blurring", "nearest: blur"),
         ("", "nearest: gaussian-noise, uniform-noise"),
         ("cutout:2.5", "a whole number"),
-        ("cutout:-1", "side is -1"),
+        ("cutout:-1", "side must be an integer >= 0, but is -1"),
         ("salt-and-pepper:1.1", "expected a share from 0 to 1"),
         ("pixel-dropout:nan", "expected a share"),
         ("patch-shuffle:-1", "expected a share"),
@@ -298,7 +298,7 @@ def test_labels_lose_no_digit(sd):
         ("uniform-noise:-1", "width is -1"),
         ("shift", "expected a whole number after the colon, as in 'shift:1'"),
         ("shift:1.5", "a whole number"),
-        ("shift:-1", "pixels is -1"),
+        ("shift:-1", "pixels must be an integer >= 0, but is -1"),
         ("gaussian-noise:", "a number after the colon"),
         ("gaussian-noise:much", "'much'"),
         ("gaussian-noise:0.1:2", "'0.1:2'"),
@@ -313,7 +313,7 @@ def test_bad_labels_are_refused(label, message):
 
 
 def test_fractional_shifts_are_refused(untyped):
-    with pytest.raises(ValueError, match=r"pixels is 1\.5"):
+    with pytest.raises(ValueError, match=r"pixels must be an integer >= 0, but is 1\.5"):
         Shift(1.5)  # pyright: ignore[reportArgumentType]
 
 

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
 from jaxmem.data.perturbations.base import Amount, Perturbation, at_least_zero
 from jaxmem.data.perturbations.regions import gaussian_weights, smoothed
+from jaxmem.inputs import as_number
 
 __all__ = ["Elastic", "Rotation", "Shift", "Zoom"]
 
@@ -45,8 +45,7 @@ class Shift(Perturbation):
     unit: ClassVar[type] = int
 
     def __post_init__(self):
-        if not isinstance(self.pixels, int | np.integer) or self.pixels < 0:
-            raise ValueError(f"pixels is {self.pixels}; expected a whole number >= 0, such as 2.")
+        object.__setattr__(self, "pixels", as_number(self.pixels, "pixels", at_least=0))
 
     @staticmethod
     def one(key: PRNGKeyArray, image: Float[Array, "h w c"], amount: Amount) -> Float[Array, "h w c"]:

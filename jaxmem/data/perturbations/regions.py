@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
 from jaxmem.data.perturbations.base import Amount, Perturbation, at_least_zero, share
+from jaxmem.inputs import as_number
 
 __all__ = ["Blur", "Cutout", "PatchShuffle", "gaussian_weights", "smoothed"]
 
@@ -75,8 +75,7 @@ class Cutout(Perturbation):
     unit: ClassVar[type] = int
 
     def __post_init__(self):
-        if not isinstance(self.side, int | np.integer) or self.side < 0:
-            raise ValueError(f"side is {self.side}; expected a whole number >= 0, such as 8.")
+        object.__setattr__(self, "side", as_number(self.side, "side", at_least=0))
 
     @staticmethod
     def one(key: PRNGKeyArray, image: Float[Array, "h w c"], amount: Amount) -> Float[Array, "h w c"]:
