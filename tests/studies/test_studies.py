@@ -1,6 +1,9 @@
 """Every study runs, tells, draws, saves and is drawn again from its file; on real digits, small."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -132,3 +135,52 @@ def test_what_a_study_varies_is_not_set_beside_it(name):
             run(STUDIES[name], asked, progress=False)
         word = instead.split()[-1]
         assert hasattr(config, word) or word in STUDIES, "it names what there is"
+
+
+# --- Devices ----------------------------------------------------------------------------------------------------
+
+_CONDUCTED = """
+import logging, sys
+import jax, numpy as np
+from jaxmem.studies import STUDIES, Data, Network, Tests, Training, run
+
+taken = set()
+class Noting(logging.Handler):
+    def emit(self, record):
+        taken.add(getattr(record, "devices", None))
+
+logging.getLogger("jaxmem").setLevel("INFO")
+logging.getLogger("jaxmem").addHandler(Noting())
+study = STUDIES["epochs"]
+config = study.config(
+    data=Data(n_train=120),
+    network=Network(widths=(16, 8)),
+    training=Training(epochs=2, keep_epochs=(0, 2)),
+    tests=Tests(perturbations=("shift:1",), n_permutations=19),
+    seeds=2,
+)
+data = run(study, config, progress=False).data
+numbers = {name: values.values for name, values in data.items() if values.dtype.kind in "iuf"}
+np.savez(sys.argv[1], **numbers, devices=sorted(taken - {None}))
+"""
+
+
+@pytest.mark.nightly
+def test_a_study_on_eight_devices_is_that_of_one(tmp_path):
+    """Of all that the process has, without being asked."""
+    found = {}
+    for n_devices in (1, 8):
+        file = tmp_path / f"{n_devices}.npz"
+        flags = f"--xla_force_host_platform_device_count={n_devices} --xla_backend_optimization_level=0"
+        command = [sys.executable, "-c", _CONDUCTED, str(file)]
+        ended = subprocess.run(
+            command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stderr
+        found[n_devices] = dict(np.load(file))
+        assert found[n_devices].pop("devices").tolist() == [n_devices]
+    assert {"paired_null", "broken_null", "test_null", "learning_pvalue", "memorization_pvalue", "example_scores"} <= (
+        found[1].keys()
+    )
+    for name, values in found[1].items():
+        np.testing.assert_array_equal(found[8][name], values, err_msg=name)
