@@ -12,7 +12,7 @@ import numpy as np
 import tyro
 
 from jaxmem import data
-from jaxmem.cli.testing import Options, as_values, conduct
+from jaxmem.cli.testing import Options, as_values, conduct, validation_of
 from jaxmem.costs import plan
 from jaxmem.folders import check_folder, write_folder
 from jaxmem.plots import MemorizationTestDisplay, PermutationTestDisplay, study_figures
@@ -121,7 +121,9 @@ def run_test(output: Flat[Output], setting: Flat[Options]) -> None:
     folder = write_folder(folder, write, force=output.force)
     forget(unfinished)
     verdict = f"\n\n{test.verdict()}" if isinstance(test, MemorizationTest) else ""
-    output.tell(f"{test}{verdict}\n\n{_listed(folder)}", {**as_values(test), **_files(folder)})
+    validation = validation_of(setting)
+    text = f"{test}\n  validation: {validation}{verdict}\n\n{_listed(folder)}"
+    output.tell(text, {"validation": validation, **as_values(test), **_files(folder)})
 
 
 def merge_shards(output: Flat[Output], folders: tyro.conf.Positional[tuple[Path, ...]]) -> None:

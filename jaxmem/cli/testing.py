@@ -10,19 +10,19 @@ import numpy as np
 import tyro
 
 from jaxmem.classifiers import Classifier
-from jaxmem.classifiers.base import ClassSums
-from jaxmem.data.tables import read_features, read_labels
+from jaxmem.data.tables import is_file, read_features, read_labels
 from jaxmem.engine import permutation_test
+from jaxmem.fits import check_blocks
 from jaxmem.inference import ALTERNATIVES
-from jaxmem.inputs import as_features, one_of
+from jaxmem.inputs import as_features, check_shape, one_of
 from jaxmem.memorization import memorization_test
-from jaxmem.metrics import METRICS
+from jaxmem.metrics import METRICS, Metric
 from jaxmem.results import MemorizationTest, PermutationTest
-from jaxmem.streaming import Features, as_rows
+from jaxmem.streaming import Features, RowBlocks, as_rows
 from jaxmem.studies.experiment import CLASSIFIERS
-from jaxmem.validation import Holdout, KFold, SharedStructure
+from jaxmem.validation import Holdout, KFold, Part, SharedStructure
 
-__all__ = ["Options", "as_values", "classifier_of", "conduct"]
+__all__ = ["Options", "as_values", "classifier_of", "conduct", "validation_of"]
 
 
 @dataclass(frozen=True)
@@ -122,48 +122,62 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
     Raises:
         ValueError: files that cannot be read, or that do not belong together; whatever the test itself refuses.
     """
-    classifier, whole = classifier_of(options.classifier), _takes_all_rows(options)
+    if options.holdout is not None and options.holdout_labels is None and is_file(options.labels):
+        raise ValueError(
+            f"holdout_labels are missing: {options.labels} has the labels of {options.features}, and the rows of "
+            f"{options.holdout} have labels of their own. Give a file of them, or their name in {options.holdout}."
+        )
     columns = None  # Those of the features, which the other tables must have as well.
 
-    def features(where: str) -> Features:
+    def read(where: str) -> Any:
         nonlocal columns
         values, columns = read_features(where, without=_named(options), columns=columns)
+        check_shape(tuple(values.shape), where)
+        return values
+
+    # Labels first: a column that is misspelt is said with the nearest, not as a feature that is no number.
+    y = read_labels(options.labels, options.features)
+    rows = {where: read(where) for where in (options.features, options.copies, options.holdout) if where is not None}
+    n = rows[options.features].shape[0]
+    if n != len(y):
+        raise ValueError(
+            f"{options.features} has {n} rows, but {options.labels} has {len(y)} labels: give one label per row."
+        )
+    by_fold = options.copies is None and options.holdout is None
+    if by_fold and not 2 <= options.folds <= n:
+        raise ValueError(f"folds must be 2 to {n}, the rows of {options.features}, but is {options.folds}.")
+    classifier, metric = classifier_of(options.classifier), METRICS[options.metric]
+    by_blocks = not by_fold and _fits_by_blocks(classifier, metric, y, rows[options.features], *rows.values())
+
+    def taken(where: str, values: Any) -> Features:
         try:
-            return as_features(np.asarray(values), where) if whole else as_rows(values, where)
+            return as_rows(values, where) if by_blocks else as_features(np.asarray(values), where)
         except MemoryError as error:
             raise ValueError(
                 f"{where} does not fit into memory: {error}. Rows are read a block at a time out of .npy, .h5 and "
                 ".zarr files, where copies or a holdout are scored by ridge, lda, centroid or naive-bayes."
             ) from error
 
-    # Labels first: a column that is misspelt is said with the nearest, not as a feature that is no number.
-    y = read_labels(options.labels, options.features)
-    X = features(options.features)
-    if len(X) != len(y):
-        raise ValueError(
-            f"{options.features} has {len(X)} rows, but {options.labels} has {len(y)} labels: give one label per row."
-        )
-    if options.copies is None and options.holdout is None and not 2 <= options.folds <= len(X):
-        raise ValueError(f"folds must be 2 to {len(X)}, the rows of {options.features}, but is {options.folds}.")
+    features = {where: taken(where, rows.pop(where)) for where in list(rows)}
     copies = holdout = None
     if options.copies is not None:
         source = None if options.source is None else read_labels(options.source, options.copies, "source")
-        copies = SharedStructure(features(options.copies), source)
+        copies = SharedStructure(features[options.copies], source)
     if options.holdout is not None:
         labels = read_labels(options.holdout_labels or options.labels, options.holdout, "holdout_labels")
-        holdout = Holdout(features(options.holdout), labels)
+        holdout = Holdout(features[options.holdout], labels)
     blocks = None if options.blocks is None else read_labels(options.blocks, options.features, "blocks")
     common: dict[str, Any] = {"key": options.seed, "checkpoint": checkpoint, "progress": progress}
     common |= {"n_permutations": options.n_permutations}
     if options.memorization:
         assert copies is not None  # Options see to it.
-        return memorization_test(classifier, X, y, copies, test=holdout, **common)
+        return memorization_test(classifier, features[options.features], y, copies, test=holdout, **common)
     return permutation_test(
         classifier,
-        X,
+        features[options.features],
         y,
         validation=copies or holdout or KFold(options.folds),
-        metric=options.metric,
+        metric=metric,
         alternative=options.alternative,
         scheme=options.scheme,
         blocks=blocks,
@@ -171,12 +185,21 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
     )
 
 
-def _takes_all_rows(options: Options) -> bool:
-    """Whether features have to be in memory as a whole: where rows are taken by their numbers, or all at once."""
-    classifier = classifier_of(options.classifier)
-    by_class = isinstance(classifier, ClassSums) and getattr(classifier, "shrinkage", None) != "auto"
-    by_fold = options.copies is None and options.holdout is None
-    return by_fold or not by_class or not METRICS[options.metric].additive
+def _fits_by_blocks(classifier: Classifier, metric: Metric, y: np.ndarray, X: Any, *to_score: Any) -> bool:
+    """Whether such a test takes its rows a block at a time."""
+    try:
+        parts = [Part(None, RowBlocks(rows)) for rows in to_score]
+        check_blocks(classifier, metric, RowBlocks(X), len(np.unique(y)), {"": parts})
+    except ValueError:
+        return False
+    return True
+
+
+def validation_of(options: Options) -> str:
+    """Which rows a test scores, in words."""
+    named = {"copies of the rows": options.copies, "independent rows": options.holdout}
+    words = [f"{rows} ({where})" for rows, where in named.items() if where is not None]
+    return " and ".join(words) or f"{options.folds} folds of the rows"
 
 
 def _named(options: Options) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxmem.inputs import one_of
 
-__all__ = ["Features", "read_features", "read_labels"]
+__all__ = ["Features", "is_file", "read_features", "read_labels"]
 
 
 class Features(NamedTuple):
@@ -86,9 +86,7 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     Raises:
         ValueError: as `read_features`; labels that are missing in some rows, or numbers that are not whole.
     """
-    path, name = _split(where)
-    if not _is_file(path):
-        path, name = _split(beside)[0], where
+    path, name = _split(where) if is_file(where) else (_split(beside)[0], where)
     file = _open(path)
     try:
         member = _member(file, name, ("y", "labels"), what)
@@ -116,15 +114,20 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     return values
 
 
+def is_file(where: str) -> bool:
+    """Whether labels are a file, FILE or FILE:NAME, and no column or array in the file beside them."""
+    return _is_kind_that_is_read(_split(where)[0])
+
+
 def _split(where: str) -> tuple[Path, str | None]:
     """FILE:NAME in its parts; NAME is None where there is none."""
     head, _, tail = where.rpartition(":")
-    if head and not _is_file(Path(where)) and _is_file(Path(head)):
+    if head and not _is_kind_that_is_read(Path(where)) and _is_kind_that_is_read(Path(head)):
         return Path(head).expanduser(), tail
     return Path(where).expanduser(), None
 
 
-def _is_file(path: Path) -> bool:
+def _is_kind_that_is_read(path: Path) -> bool:
     return path.suffix.lower() in _READERS
 
 
@@ -147,6 +150,11 @@ def _open(path: Path) -> _File:
 
 def _member(file: _File, name: str | None, usual: Iterable[str], what: str = "the array") -> str:
     """Which of the names in a file is meant."""
+    if name is not None and file.names == [""]:
+        raise ValueError(
+            f"{what} in {file.path} cannot be {name!r}, for that file is one array without a name: write {file.path} "
+            "alone."
+        )
     if name is not None:
         return one_of(name, file.names, f"{what} in {file.path}")
     if len(file.names) == 1:
@@ -195,8 +203,11 @@ def _zarr(path: Path) -> _File:
 def _table(frame: Any, path: Path) -> _File:
     if frame.empty:
         raise ValueError("it has no rows")
-    frame.columns = [str(column) for column in frame.columns]
-    return _File(path, list(frame.columns), lambda name: frame[name].to_numpy(), table=True)
+    names = [str(column) for column in frame.columns]
+    if several := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"several columns are called {_listed(several)}: give each a name of its own")
+    frame.columns = names
+    return _File(path, names, lambda name: frame[name].to_numpy(), table=True)
 
 
 def _csv(path: Path) -> _File:
@@ -215,7 +226,10 @@ def _csv(path: Path) -> _File:
             f"column {int(first.isna().argmax())}, counted from 0, has no name. An index, say, is no feature: name it "
             "and leave it out, or write the table without, DataFrame.to_csv(..., index=False)"
         )
-    return _table(pandas.read_csv(path, sep=separator, header=None if numbers else 0), path)
+    frame = pandas.read_csv(path, sep=separator, header=None if numbers else 0)
+    if not numbers:
+        frame.columns = first.tolist()  # pandas gives columns of one name others in silence.
+    return _table(frame, path)
 
 
 def _is_number(text: Any) -> bool:

@@ -78,6 +78,7 @@ def test_memorization_repeated_by_its_configuration_and_told_as_json(here, capsy
     assert found.memorization == pytest.approx(expected.memorization)
     assert main(["test", "--config", "jaxmem-test/config.toml", "--output", "again", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
+    assert said["validation"] == "copies of the rows (copies.npz)"
     assert said["memorization"] == found.memorization and said["learning_pvalue"] == found.learning_pvalue
     assert (here / "again/config.toml").read_text() == (here / "jaxmem-test/config.toml").read_text()
 
@@ -97,6 +98,7 @@ def taking(taken, test):
         (["--holdout", "copies", "--holdout-labels", "y.npy", "--metric", "roc_auc"], True),
         (["--copies", "copies", "--classifier", "knn"], True),
         (["--copies", "copies", "--classifier", "lda:shrinkage='auto'"], True),
+        (["--copies", "copies", "--classifier", "lda:priors=(0.5, 0.5)"], False),
         (["--folds", "4"], True),
     ],
 )
@@ -134,15 +136,17 @@ def test_features_that_do_not_fit_into_memory_are_said_to_be_such(here, capsys, 
 def test_the_p_value_is_printed(here, capsys):
     assert main(["test", "X.npy", "y.npy", "--n-permutations", "49"]) == 0
     text = capsys.readouterr().out
-    assert "p = 0.02 (greater)" in text and "null.png" in text
+    assert "p = 0.02 (greater)\n  validation: 5 folds of the rows\n" in text and "null.png" in text
     assert main(["test", "X.npy", "y.npy"]) == 1
     assert "--force" in capsys.readouterr().err
 
 
 def test_the_verdict_is_printed(here, capsys):
-    copies = ["--copies", "copies.npz", "--source", "source"]
-    assert main(["test", "X.npy", "y.npy", *copies, "--memorization", "--n-permutations", "49"]) == 0
-    assert "as Ridge(alpha=1.0, standardize=False) sees it" in capsys.readouterr().out
+    choices = ["--copies", "copies.npz", "--source", "source", "--holdout", "X.npy", "--holdout-labels", "y.npy"]
+    assert main(["test", "X.npy", "y.npy", *choices, "--memorization", "--n-permutations", "49"]) == 0
+    text = capsys.readouterr().out
+    assert "as Ridge(alpha=1.0, standardize=False) sees it" in text
+    assert "  validation: copies of the rows (copies.npz) and independent rows (X.npy)\n" in text
 
 
 @pytest.mark.parametrize(
@@ -161,6 +165,14 @@ def test_the_verdict_is_printed(here, capsys):
         (["X.npy", "y.npy", "--metric", "accuarcy"], "Did you mean 'accuracy'"),
         (["X.npy", "y.npy", "--copies", "X.npy", "--holdout", "X.npy"], "copies and holdout are both given"),
         (["X.npy", "y.npy", "--holdout-labels", "y.npy"], "--holdout-labels are there, but no holdout"),
+        (["X.npy", "y.npy", "--holdout", "X.npy"], "--holdout-labels are missing: y.npy has the labels of X.npy"),
+        (["table.csv", "table.csv:kind", "--holdout", "table.csv"], "or their name in table.csv."),
+        (
+            ["X.npy:foo", "y.npy"],
+            "the array in X.npy cannot be 'foo', for that file is one array without a name: write",
+        ),
+        (["X.npy", "kind"], "labels in X.npy cannot be 'kind', for that file is one array without a name"),
+        (["X.npy", "y.npy:foo"], "write y.npy alone. Or name a file of them."),
         (["X.npy", "y.npy", "--memorization"], "memorization is about perturbed copies"),
         (["X.npy", "y.npy", "--scheme", "within"], "blocks"),
         (["X.npy", "y.npy", "--folds", "41"], "folds must be 2 to 40, the rows of X.npy, but is 41"),

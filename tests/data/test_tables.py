@@ -104,11 +104,14 @@ def test_labels_that_are_missing_are_said(here, content, words):
         ("bad.csv", "cannot be read as .csv"),
         ("objects.npy", "cannot be read as .npy"),
         ("index.csv", "column 0, counted from 0, has no name"),
+        ("twice.csv", "twice.csv cannot be read as .csv: several columns are called 'one', 'two': give each a name"),
+        ("X.npy:foo", "the array in X.npy cannot be 'foo', .* one array without a name: write X.npy alone"),
     ],
 )
 def test_files_without_features_are_refused(here, where, words):
     for name in ("bad.npy", "bad.npz", "bad.h5", "bad.csv"):
         (here / name).write_bytes(b"\xff\xfe\x00" if name != "bad.csv" else b"")
+    (here / "twice.csv").write_text("two,one,one,two,word\n1,2,3,4,5\n")
     TABLE.to_csv("index.csv")  # Of rows that are sorted by class, the index tells the class.
     np.save("objects.npy", np.array([{}, 1], object), allow_pickle=True)
     with pytest.raises(ValueError, match=words):
