@@ -11,7 +11,7 @@ fewer rows copies are told apart more easily: readings of some of the rows compa
 all rows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,9 +19,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Integer, Key
 
 from jaxmem.classifiers import Classifier, Ridge, as_classifier
+from jaxmem.devices import mesh_of, n_devices, n_parts, on_all, several_processes
 from jaxmem.fits import PreparedFit
 from jaxmem.inference import pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number
@@ -81,6 +83,8 @@ class MemorizationMonitor:
         n_permutations: B, how many shuffles; all distinct labellings where there are no more.
         rows: how many training rows to look at, drawn once, every class by its share; None, or n and more: all.
         key: a seed or a JAX key, of the permutations and of the choice of rows.
+        devices: JAX devices of this process that share the permutations out among them, as in `permutation_test`; None:
+            all that this process has, or the one that `jax.default_device` names. Each prepares all features.
 
     Attributes:
         rows: the training rows that it looks at, in increasing order, shape (r,).
@@ -88,7 +92,7 @@ class MemorizationMonitor:
 
     Raises:
         ValueError: labels that cannot be tested as they are, among the rows that were drawn, too; a classifier that
-            JAX cannot trace.
+            JAX cannot trace; devices that are to share rows out, or of other processes.
 
     Example:
         >>> import numpy as np
@@ -102,7 +106,14 @@ class MemorizationMonitor:
     """
 
     def __init__(
-        self, y: Any, *, classifier: Any = None, n_permutations: int = 20, rows: int | None = 1_000, key: Any = 0
+        self,
+        y: Any,
+        *,
+        classifier: Any = None,
+        n_permutations: int = 20,
+        rows: int | None = 1_000,
+        key: Any = 0,
+        devices: Sequence[Any] | Mesh | None = None,
     ) -> None:
         key, labels = as_key(key), as_labels(y)
         classifier = as_classifier(Ridge() if classifier is None else classifier)
@@ -112,13 +123,22 @@ class MemorizationMonitor:
                 "jaxmem's, jm.Ridge() or jm.KNeighbors(1) say."
             )
         n_permutations = as_number(n_permutations, "n_permutations")
+        self._mesh = mesh = mesh_of(devices)
+        if n_parts(mesh) > 1 or several_processes(mesh):
+            raise ValueError(
+                f"devices of a monitor share permutations out, and are this process's own, but are {devices!r}: pass a "
+                "list of them, jax.local_devices() say."
+            )
         self._n = len(labels.codes)
         self.rows = np.arange(self._n) if rows is None else _some_rows(key, labels, as_number(rows, "rows"))
         labels = as_labels(labels.classes[np.asarray(labels.codes)[self.rows]], "y[rows]")
         stream, B, _ = plan(key, labels.codes, n_permutations=n_permutations)
-        shuffled = _draw(stream, labels.codes, B), _draw(second_stream(key, labels.codes), labels.codes, B)
+        self._labellings = slice(B + 1)
+        # As many for every device; what is beyond the last is not counted.
+        size = n_devices(mesh) * -(-(B + 1) // n_devices(mesh))
+        shuffled = [_draw(of, labels.codes, size) for of in (stream, second_stream(key, labels.codes))]
         # All that is the same at every reading, in the order that `_counts` takes it.
-        self._fixed = classifier, len(labels.classes), *shuffled
+        self._fixed = classifier, len(labels.classes), mesh, *on_all(shuffled, mesh)
         self.history: list[MemorizationReading] = []
 
     def __call__(self, X: Any, X_val: Any, *, epoch: int | None = None) -> MemorizationReading:
@@ -136,7 +156,7 @@ class MemorizationMonitor:
         with _at(epoch):
             X, X_val = (self._features(part, name) for part, name in ((X, "X"), (X_val, "X_val")))
             _check_widths(X, X_val)
-            counts = _counts(*self._fixed, X, X_val)
+            counts = _counts(*self._fixed, *on_all((X, X_val), self._mesh))
         return self._recorded(counts, epoch)
 
     def through(
@@ -144,7 +164,8 @@ class MemorizationMonitor:
     ) -> Callable[..., MemorizationReading]:
         """Bind the inputs, and what makes features of them: then parameters are enough for a reading.
 
-        The forward pass and the reading are one compiled function. Only the monitor's rows are kept and passed through.
+        The forward pass is compiled, on the devices that parameters lie on. Only the monitor's rows are kept and passed
+        through.
 
         Args:
             features: `(params, X (r, ...)) -> (r, ...)`, which JAX can trace, with dropout switched off; made flat to
@@ -159,18 +180,19 @@ class MemorizationMonitor:
             ValueError: inputs of other rows; when called, features that the monitor itself would refuse.
         """
         inputs = tuple(jnp.asarray(self._own_rows(part, name)) for part, name in ((X, "X"), (X_val, "X_val")))
-        classifier, n_classes, *shuffled = self._fixed
 
-        # Inputs are arguments: what a compiled function closes over becomes part of the program.
+        # Inputs are arguments: what a compiled function closes over becomes part of the program. This one is apart from
+        # the reading, whose devices may be others.
         @jax.jit
-        def read(params: Any, inputs: tuple[Array, Array], shuffled: list[Array]) -> Any:
+        def made(params: Any, inputs: tuple[Array, Array]) -> Any:
             X, X_val = (_flat(features(params, part), len(self.rows)) for part in inputs)
             _check_widths(X, X_val)
-            return _counts(classifier, n_classes, *shuffled, X, X_val), (_sound(X), _sound(X_val))
+            return (X, X_val), (_sound(X), _sound(X_val))
 
         def watch(params: Any, *, epoch: int | None = None) -> MemorizationReading:
             with _at(epoch):
-                counts, sound = jax.device_get(read(params, inputs, shuffled))
+                pair, sound = made(params, inputs)
+                counts, sound = jax.device_get((_counts(*self._fixed, *on_all(pair, self._mesh)), sound))
                 for name, rows in zip(("X", "X_val"), sound, strict=True):
                     if not rows.all():
                         raise ValueError(
@@ -198,7 +220,7 @@ class MemorizationMonitor:
 
     def _recorded(self, counts: Any, epoch: int | None) -> MemorizationReading:
         accuracies = {
-            kind: np.asarray(accuracy.finish(correct, len(self.rows)), float)
+            kind: np.asarray(accuracy.finish(correct[self._labellings], len(self.rows)), float)
             for kind, correct in jax.device_get(counts).items()
         }
         paired, statistic = accuracies["paired"][1:], float(accuracies["paired"][0])
@@ -216,17 +238,18 @@ class MemorizationMonitor:
         return reading
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _counts(
     classifier: Classifier,
     n_classes: int,
+    mesh: Mesh | None,
     labels: Integer[Array, "draws r"],
     others: Integer[Array, "draws r"],
     X: Float[Array, "r d"],
     X_val: Float[Array, "r d"],
 ) -> dict[str, Int[Array, " draws"]]:
     """How many copies every labelling predicts right, paired and broken: the engine's own fit, traced as a whole."""
-    fit = PreparedFit(classifier, accuracy, X, n_classes, {"copies": Part(None, X_val.astype(X.dtype))})
+    fit = PreparedFit(classifier, accuracy, X, n_classes, {"copies": Part(None, X_val.astype(X.dtype))}, mesh=mesh)
     with jax.default_matmul_precision(PRECISIONS["float32"]):
         counts = fit(labels, others, np.ones(len(labels), bool)).metric["copies"]
     if counts["paired"].ndim > 1:
@@ -238,9 +261,9 @@ def _counts(
 
 
 @partial(jax.jit, static_argnums=2)
-def _draw(stream: Stream, y: Integer[Array, " r"], B: int) -> Integer[Array, "draws r"]:
-    """Labels under permutations 0 .. B."""
-    return jax.vmap(lambda index: stream.labels(y, index))(jnp.arange(B + 1))
+def _draw(stream: Stream, y: Integer[Array, " r"], size: int) -> Integer[Array, "size r"]:
+    """Labels under permutations 0 .. size - 1."""
+    return jax.vmap(lambda index: stream.labels(y, index))(jnp.arange(size))
 
 
 def _some_rows(key: Key[Array, ""], labels: Labels, size: int) -> Int[np.ndarray, " r"]:

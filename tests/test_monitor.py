@@ -14,6 +14,7 @@ from flax import nnx
 from helpers import blobs
 
 import jaxmem as jm
+from jaxmem import monitor as monitor_room
 from jaxmem.monitor import MemorizationReading
 from jaxmem.nets import MLP, TrainConfig, features, train
 
@@ -160,6 +161,53 @@ def test_the_history_is_a_table():
     assert tuple(table.columns) == MemorizationReading._fields
     assert table["epoch"].tolist() == [1, 7]
     assert all(type(value) is float for value in readings[0][1:])
+
+
+# --- Devices ----------------------------------------------------------------------------------------------------
+
+ONE, BOTH = jax.devices()[:1], jax.devices()[:2]
+
+
+@pytest.mark.parametrize(("classifier", "n_permutations"), [(jm.Ridge(), 5), (jm.KNeighbors(3), 20)])
+def test_two_devices_read_as_one(classifier, n_permutations):
+    """Six labellings are divided evenly, twenty-one are not."""
+    images = X.reshape(60, 5, 1), X_val.reshape(60, 5, 1)
+    params = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    histories = []
+    for devices in (ONE, BOTH, None, jax.make_mesh((2,), ("permutations",))):
+        options = {"classifier": classifier, "n_permutations": n_permutations, "rows": 37, "devices": devices}
+        monitor = jm.MemorizationMonitor(y, **options)
+        monitor(X, X_val, epoch=0)
+        watch = monitor.through(linear, *images)
+        watch(params, epoch=1)
+        for place in (jax.devices()[1], jax.NamedSharding(jax.make_mesh((2,), ("data",)), jax.P(None, "data"))):
+            watch(jax.device_put(params, place), epoch=1)  # However parameters lie.
+        histories.append(monitor.history)
+    assert histories[0][1:] == [histories[0][1]] * 3
+    assert histories == [histories[0]] * 4
+
+
+def test_all_devices_are_taken_unless_one_is_the_default(monkeypatch):
+    counted, seen = monitor_room._counts, []
+
+    def watched(*arguments):
+        counts = counted(*arguments)
+        seen.append({(shard.device, shard.data.shape) for shard in counts["paired"].addressable_shards})
+        return counts
+
+    monkeypatch.setattr(monitor_room, "_counts", watched)
+    jm.MemorizationMonitor(y, n_permutations=20)(X, X_val)
+    share = -(-21 // len(jax.devices()))
+    assert seen == [{(device, (share,)) for device in jax.devices()}]
+    with jax.default_device(jax.devices()[1]):
+        jm.MemorizationMonitor(y, n_permutations=20)(X, X_val)
+    assert seen[1] == {(jax.devices()[1], (21,))}
+
+
+@pytest.mark.parametrize("devices", [jax.make_mesh((1, 2), ("permutations", "rows")), [], "cpu"], ids=str)
+def test_devices_that_do_not_share_permutations_out_are_refused(devices, unchecked):
+    with pytest.raises(ValueError, match=r"^devices .*list"):
+        jm.MemorizationMonitor(y, devices=devices)
 
 
 # --- Which rows -------------------------------------------------------------------------------------------------
