@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from jaxmem.blocks import over_row_blocks
 
-__all__ = ["Shift", "centre", "exactly", "gram_matrix", "located", "right_singular", "shifted"]
+__all__ = ["Shift", "beyond_rounding", "centre", "exactly", "gram_matrix", "located", "right_singular", "shifted"]
 
 # Done once and without labels, hence never at the reduced precision that an accelerator may use for the label step.
 exactly = partial(jnp.matmul, precision="highest")
@@ -25,16 +25,20 @@ class Shift(NamedTuple):
 def located(X: Float[Array, "n d"]) -> Shift:
     """The mean of the rows, and which features vary by more than its rounding."""
     origin = X.mean(axis=0)
-    # Rounding of the mean leaves a constant column at a few ulp of its magnitude; that is no variation.
-    rounding = 16 * jnp.finfo(X.dtype).eps * jnp.abs(origin)
 
     def block(rows: Float[Array, "k d"]) -> tuple[tuple[Array, Array], None]:
         away = rows - origin[None, :]
-        return (away.sum(axis=0), (jnp.abs(away) > rounding[None, :]).sum(axis=0)), None
+        return (away.sum(axis=0), beyond_rounding(jnp.abs(away), origin[None, :]).sum(axis=0)), None
 
     # Elsewhere that rest is in every row, and in a sum over thousands of rows it outweighs a difference of classes.
     rest, n_away = over_row_blocks(block, X)[0]
     return Shift(origin, rest / len(X), n_away > 0)
+
+
+def beyond_rounding(distances: Float[Array, "... d"], mean: Float[Array, "... d"]) -> Bool[Array, "... d"]:
+    """Which distances from the mean are variation."""
+    # Rounding of the mean leaves a constant column at a few ulp of its magnitude; that is none.
+    return distances > 16 * jnp.finfo(mean.dtype).eps * jnp.abs(mean)
 
 
 def shifted(shift: Shift, X: Float[Array, "k d"]) -> Float[Array, "k d"]:

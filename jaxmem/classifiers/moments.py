@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxmem.classifiers._linear import Shift, exactly, shifted
+from jaxmem.classifiers._linear import Shift, beyond_rounding, exactly, shifted
 
 __all__ = ["Moments", "moments_of"]
 
@@ -106,10 +106,9 @@ def _added(sums: _Sums, X: Float[Array, "k d"], weights: Float[Array, " two"]) -
 
 
 def _shift(sums: _Sums) -> Shift:
-    """The mean, and which features vary by more than its rounding, as `_linear.located` has it."""
+    """The mean, and which features vary by more than its rounding."""
     farthest = jnp.maximum(sums.highest - sums.offset, sums.offset - sums.lowest)
-    rounding = jnp.finfo(sums.origin.dtype).eps * jnp.abs(sums.origin + sums.offset)
-    return Shift(sums.origin, sums.offset, farthest > 16 * rounding)
+    return Shift(sums.origin, sums.offset, beyond_rounding(farthest, sums.origin + sums.offset))
 
 
 @partial(jax.jit, static_argnums=2)
