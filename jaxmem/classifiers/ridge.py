@@ -42,11 +42,16 @@ _ROUNDED_OFF = 1e-6
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class _State:
-    shift: Shift
-    basis: Float[Array, "d *alphas r"]  # T (QᵀQ + α TᵀT)⁻¹.
+class _Placed:
     coordinates: Float[Array, "n r"]  # Q.
     n_classes: int = field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class _State(_Placed):
+    shift: Shift
+    basis: Float[Array, "d *alphas r"]  # T (QᵀQ + α TᵀT)⁻¹.
 
 
 @jax.tree_util.register_dataclass
@@ -121,7 +126,7 @@ class Ridge:
             basis = jnp.tensordot(within, basis, 1, precision="highest")
         else:
             _, coordinates, basis = _factorised(X, alpha, scaled)
-        return _State(shift, jax.vmap(jnp.multiply)(scale, basis), coordinates, n_classes)
+        return _State(coordinates, n_classes, shift, jax.vmap(jnp.multiply)(scale, basis))
 
     def _alphas(self, dtype: Any) -> np.ndarray:
         with np.errstate(over="ignore"):
@@ -146,7 +151,7 @@ class Ridge:
 
         return over_row_blocks(place, X_new)[1]
 
-    def fit(self, state: _State, labels: Integer[Array, " n"]) -> _Params:
+    def fit(self, state: _Placed, labels: Integer[Array, " n"]) -> _Params:
         """Class sums of the training rows: the whole fit."""
         sums, counts = contrast_sums(labels, state.coordinates, state.n_classes)
         return _Params(sums, counts[:-1] / labels.shape[0])
@@ -174,7 +179,7 @@ class Ridge:
 
     def fold(
         self, whole: _Whole, inside: Int[Array, " m"], outside: Int[Array, " k"]
-    ) -> tuple[_State, Float[Array, "m r"]]:
+    ) -> tuple[_Placed, Float[Array, "m r"]]:
         """Take a fold's rows out of the Gram matrix, and solve for them."""
         inner, outer = whole.centred[inside], whole.centred[outside]
         mean, n = outer.mean(axis=0), outer.shape[0]
@@ -188,11 +193,10 @@ class Ridge:
             inner, outer, gram = inner * scale[None, :], outer * scale[None, :], scale[:, None] * gram * scale[None, :]
         penalised = gram + np.asarray(self.alpha, gram.dtype) * jnp.eye(len(gram), dtype=gram.dtype)
         rows = jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(penalised), inner.T).T
-        shift = Shift(mean, jnp.zeros_like(mean), jnp.ones_like(mean, bool))
-        return _State(shift, jnp.zeros_like(gram), outer, whole.n_classes), rows
+        return _Placed(outer, whole.n_classes), rows
 
     def decision(
-        self, state: _State, params: _Params, rows: Float[Array, "m *alphas r"]
+        self, state: _Placed, params: _Params, rows: Float[Array, "m *alphas r"]
     ) -> Float[Array, "*alphas m C"]:
         """Least-squares estimates of the class indicators; every row sums to one."""
         return _scores(params, rows)
