@@ -147,11 +147,11 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
     if by_fold and not 2 <= options.folds <= n:
         raise ValueError(f"folds must be 2 to {n}, the rows of {options.features}, but is {options.folds}.")
     classifier, metric = classifier_of(options.classifier), METRICS[options.metric]
-    by_blocks = not by_fold and _fits_by_blocks(classifier, metric, y, rows[options.features], *rows.values())
+    streamed = not by_fold and _can_be_streamed(classifier, metric, y, rows[options.features], *rows.values())
 
     def taken(where: str, values: Any) -> Features:
         try:
-            return as_rows(values, where) if by_blocks else as_features(np.asarray(values), where)
+            return as_rows(values, where) if streamed else as_features(np.asarray(values), where)
         except MemoryError as error:
             raise ValueError(
                 f"{where} does not fit into memory: {error}. Rows are read a block at a time out of .npy, .h5 and "
@@ -185,7 +185,7 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
     )
 
 
-def _fits_by_blocks(classifier: Classifier, metric: Metric, y: np.ndarray, X: Any, *to_score: Any) -> bool:
+def _can_be_streamed(classifier: Classifier, metric: Metric, y: np.ndarray, X: Any, *to_score: Any) -> bool:
     """Whether such a test takes its rows a block at a time."""
     try:
         parts = [Part(None, RowBlocks(rows)) for rows in to_score]
