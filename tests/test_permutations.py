@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from jaxmem.permutations import EXACT_ROWS, ROUNDS, Shuffles, shuffles
+from jaxmem.permutations.free import _by_counting
 
 SORTED, SCRAMBLED = (2, 3, 4, 5, 7, 40, 255, 256), (257, 258, 288, 289, 290, 300, 1_000, 4_000, 60_000)
 STUDIED = (7, 40, 257, 289, 300)  # Numbers of rows whose permutations are drawn often enough for statistics.
@@ -96,6 +97,17 @@ def test_the_scrambled_permutation_is_the_feistel_walk_in_plain_integers():
         while max(landing) >= n:
             landing = [walk(cell) if cell >= n else cell for cell in landing]
         np.testing.assert_array_equal(permutations(n)[index], np.asarray(shuffles(KEY, n).base)[landing])
+
+
+@pytest.mark.parametrize("n", [2, 7, 256])
+@pytest.mark.parametrize("words", [2, 2**32])
+def test_counting_puts_labels_where_sorting_does_ties_and_all(n, words):
+    """CPUs count and accelerators sort: one definition."""
+    high, low = np.random.default_rng(n).integers(0, words, (2, n), dtype=np.uint32)
+    y = jnp.arange(n)
+    expected = jax.lax.sort((high, low, y), num_keys=2)[2]
+    np.testing.assert_array_equal(_by_counting(jnp.asarray(high), jnp.asarray(low), y), expected)
+    np.testing.assert_array_equal(expected, np.lexsort((low, high)))
 
 
 @settings(deadline=None, max_examples=40)

@@ -59,7 +59,26 @@ def shuffles(key: Key[Array, ""], n: int) -> Shuffles:
 
 def _sorted_by_random_words(key: Key[Array, ""], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
     high, low = jax.random.bits(key, (2, y.shape[0]), jnp.uint32)
-    return jax.lax.sort((high, low, y), num_keys=2)[2]
+
+    def by_sorting(high: Array, low: Array, y: Array) -> Array:
+        return jax.lax.sort((high, low, y), num_keys=2)[2]
+
+    if y.shape[0] > EXACT_ROWS:
+        return by_sorting(high, low, y)
+    # XLA sorts on a CPU one comparison after the other. To compare all with all takes more of them, but many at once.
+    return jax.lax.platform_dependent(high, low, y, cpu=_by_counting, default=by_sorting)
+
+
+def _by_counting(high: UInt32[Array, " n"], low: UInt32[Array, " n"], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
+    """Labels sorted, stably: each goes to the place whose number is how many words come before its own."""
+    place = jnp.arange(len(y))
+
+    def count(j: Int[Array, ""], before: Int[Array, " n"]) -> Int[Array, " n"]:
+        tied = (low[j] < low) | ((low[j] == low) & (j < place))
+        return before + ((high[j] < high) | ((high[j] == high) & tied))
+
+    before = jax.lax.fori_loop(0, len(y), count, jnp.zeros_like(place))
+    return jax.lax.fori_loop(0, len(y), lambda j, moved: jnp.where(place == before[j], y[j], moved), y)
 
 
 def _through_bijection(key: Key[Array, ""], y: Integer[Array, " n"]) -> Integer[Array, " n"]:
