@@ -137,11 +137,12 @@ def test_cross_validation_rejects_at_most_alpha(stratified):
     ("design", "message"),
     [
         (lambda: jm.KFold(1), "n_splits must be an integer >= 2"),
+        (lambda: jm.KFold(seed=None), "seed must be an integer >= 0, but is None"),
         (lambda: jm.KFold(62), "n_splits is 62, but there are only 61 rows"),
         (lambda: jm.KFold(40, stratified=True), "fewer than n_splits = 40"),
     ],
 )
-def test_folds_that_cannot_be_filled_are_refused(design, message):
+def test_folds_that_cannot_be_filled_are_refused(design, message, unchecked):
     with pytest.raises(ValueError, match=message):
         jm.permutation_test(jm.Ridge(), X, y, validation=design(), **OPTIONS)
 
