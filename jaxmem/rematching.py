@@ -80,7 +80,7 @@ def _counts(
 
 @jax.jit
 def _matches(
-    predicted: Int[Array, "size m"],
+    predicted: Integer[Array, "size m"],
     labels: Integer[Array, "size n"],
     source: Int[Array, " m"],
     order: Int[Array, " n"],

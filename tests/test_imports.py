@@ -32,7 +32,7 @@ LEVELS = [
     {"fits", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},
     {"engine"},
-    {"costs", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
+    {"costs", "rates", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
     {FACE},
     {"data", "nets", "sklearn"},
     {"studies"},
