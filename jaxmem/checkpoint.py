@@ -220,7 +220,7 @@ class KeptTally:
 
     @contextmanager
     def kept(self) -> Generator[None]:
-        """Save what there is when the work in this context ends, in whatever way; processes go on together."""
+        """Save what there is when the work in this context ends, in whatever way; after a good end, wait for all."""
         try:
             yield
         except BaseException as error:

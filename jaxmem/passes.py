@@ -1,6 +1,6 @@
 """One pass over permutations 0 .. B: their labels drawn, fitted and scored, a batch at a time.
 
-A batch is launched and finished apart from each other, so that devices work while the host goes on.
+A batch is launched in one call and finished in another, so that devices work while the host goes on.
 """
 
 from functools import partial

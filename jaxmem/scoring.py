@@ -1,8 +1,8 @@
-"""Scores of many labellings: batches of permutations through the fits that the validation designs ask for.
+"""Scores of many labellings: what is checked, what is known already, what is run, and what comes out.
 
-This room knows classifiers only by their protocol. It draws the labels of a batch of permutations, hands them to the
-fits (`jaxmem.fits`), and joins what they return. The observed labelling is permutation 0, so that its score comes out
-of the same kernel as the null.
+This room knows classifiers only by their protocol. Batches of permutations go through the fits that the validation
+designs ask for (`jaxmem.passes`), and what they come to is kept (`jaxmem.checkpoint`). The observed labelling is
+permutation 0, so that its score comes out of the same kernel as the null.
 """
 
 import os
@@ -166,7 +166,7 @@ def score_permutations(
             )
             with jax.default_matmul_precision(PRECISIONS[precision]):
                 if not ended:
-                    size = _gone_through(work, tally, over, size, progress)
+                    size = _run_through(work, tally, over, size, progress)
                 if broken:
                     rematched = work.rematched(key, size)
             note(
@@ -227,7 +227,7 @@ def _checked(
     return mesh, parts
 
 
-def _gone_through(
+def _run_through(
     work: Pass, tally: KeptTally, over: Callable[[Mapping[Any, Any]], bool], size: int, progress: bool
 ) -> int:
     """Go on from where the tally is until it is over; returns how long batches were in the end."""
