@@ -29,7 +29,7 @@ LEVELS = [
         "threads",
     },
     {"permutations", "validation", "classifiers", "metrics", "inference", "results"},
-    {"fits", "rematching", "tally", "batches", "checkpoint"},
+    {"fits", "passes", "rematching", "tally", "batches", "checkpoint"},
     {"scoring"},
     {"engine"},
     {"costs", "rates", "family", "memorization", "similarity", "effects", "examples", "monitor", "dynamics", "subsets"},
