@@ -18,8 +18,8 @@ scalars; a "converged" that is False is made a warning. If it holds many times i
 attribute `copies` says how many times, so that batches can be cut to fit.
 
 Where a metric asks for predictions alone, a classifier that knows them without scores may be asked for no more, in a
-method `predicted(state, params, rows)`: the classes that are the best of `decision`'s scores, in a tenth of the time say
-(`Predicts`).
+method `predicted(state, params, rows)`: the classes that have the best of `decision`'s scores, for a tenth of the time
+say (`Predicts`).
 
 Where folds follow the labels, every labelling has training rows of its own. A classifier may take a fold out of what it
 knows of all rows, in place of preparing the others anew (`Foldable`).
