@@ -22,7 +22,7 @@ def predicted_and_measured(B: int = 1_000, rounds: int = 3, sizes: Any = _SIZES)
     for name, classifier in _CLASSIFIERS.items():
         for n, d, C in sizes:
             # Just before the test, for the pace of a machine that others share varies by more than the plan may err.
-            predicted = plan(n, d, C, B, classifier=name, device=calibrate()).seconds
+            predicted = plan(n, d, C, B, classifier=name, device=calibrate(C)).seconds
             seconds = in_turn({"test": _test(classifier, n, d, C, B)}, rounds)["test"]
             tests[f"{name}, n {n}, d {d}, C {C}"] = {
                 "predicted_seconds": predicted,

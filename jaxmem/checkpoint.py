@@ -26,13 +26,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxmem.archives import read_archive, write_archive
-from jaxmem.devices import agreed, several_processes
+from jaxmem.devices import agreed, by_all, leads, several_processes, wait_for_all
 from jaxmem.digests import digest
 from jaxmem.inputs import as_path
 from jaxmem.notices import note, warn
 from jaxmem.tally import Done, Tally
 
-__all__ = ["Checkpoint", "fingerprint"]
+__all__ = ["Checkpoint", "KeptTally", "fingerprint"]
 
 FORMAT = 1
 
@@ -57,16 +57,12 @@ class Checkpoint:
         names: the names of the validations.
 
     Raises:
-        ValueError: no path, that of a folder, or one that lies in a file.
+        ValueError: no path.
     """
 
     def __init__(self, path: str | os.PathLike[str], run: Mapping[str, str], names: Sequence[Any]) -> None:
         self.path = as_path(path, "checkpoint")
-        if self.path.is_dir():
-            raise ValueError(f"checkpoint must be the path of a file, but {str(path)!r} is a folder: add a name to it.")
-        above = next((folder for folder in self.path.parents if folder.exists()), None)
-        if above is not None and not above.is_dir():
-            raise ValueError(f"checkpoint {str(path)!r} would lie in {above}, which is no folder: name another place.")
+        self._given = str(path)
         self._run, self._names = dict(run), list(names)
         self._saved = 0
         self._next_save = 0.0
@@ -83,8 +79,18 @@ class Checkpoint:
             total: how many permutations are wanted, the observed one included.
 
         Raises:
-            ValueError: the file is of another run, of another format, damaged, or no checkpoint; it is left as it is.
+            ValueError: the path is that of a folder, or lies in a file; or the file is of another run, of another
+                format, damaged, or no checkpoint, and is left as it is.
         """
+        if self.path.is_dir():
+            raise ValueError(
+                f"checkpoint must be the path of a file, but {self._given!r} is a folder: add a name to it."
+            )
+        above = next((folder for folder in self.path.parents if folder.exists()), None)
+        if above is not None and not above.is_dir():
+            raise ValueError(
+                f"checkpoint {self._given!r} would lie in {above}, which is no folder: name another place."
+            )
         self._seen = self._stamp()
         try:
             arrays, header = read_archive(self.path, _WHAT)
@@ -124,44 +130,6 @@ class Checkpoint:
         self._saved = done.n_labellings
         note(__name__, "resumed", "{labellings} labellings are in {path} already", **self._facts())
         return done
-
-    def load_on_all(self, total: int, mesh: Mesh | None) -> Done | None:
-        """As `load`, by all processes that have some of the devices.
-
-        Raises:
-            ValueError: as from `load`, or processes do not find the same.
-        """
-        if mesh is None or not several_processes(mesh):
-            return self.load(total)
-        refused, kept = None, None
-        try:
-            kept = self.load(total)
-        except (ValueError, OSError) as error:
-            refused = error
-        found = -1 if refused else 0 if kept is None else kept.n_labellings
-        same = agreed(found, mesh)
-        if refused is not None:
-            raise refused
-        if not same:
-            raise ValueError(
-                f"The processes do not find the same in the checkpoint {self.path}: process {jax.process_index()} "
-                f"finds {found} labellings. All have to see the file that one of them writes: name a folder that they "
-                "share."
-            )
-        return kept
-
-    @contextmanager
-    def following(self, tally: Tally) -> Generator[None]:
-        """Save what the tally has when the work in this context ends, in whatever way."""
-        try:
-            yield
-        except BaseException as error:
-            if self.save(tally.done, last=True) and tally.done.n_labellings > 1:
-                error.add_note(
-                    f"{tally.done.n_labellings - 1} permutations are in {self.path}: the same call goes on from there."
-                )
-            raise
-        self.save(tally.done, last=True)
 
     def save(self, done: Done, *, last: bool = False) -> bool:
         """Save if it is time to, or for the last time; whether all that is done is in the file.
@@ -208,6 +176,67 @@ class Checkpoint:
         except FileNotFoundError:
             return None
         return state.st_ino, state.st_mtime_ns
+
+
+class KeptTally:
+    """A tally that goes on from what is in a file, and is saved to it as it grows; without a file, a tally.
+
+    Of several processes all go on from the same, and the one of the first device writes.
+
+    Args:
+        total: as of `Tally`.
+        done: what is known already; where the file knows more, that is taken.
+        file: of the test, if it has one.
+        mesh: the devices.
+
+    Raises:
+        ValueError: as from `Checkpoint.load`, in any of the processes, or they do not find the same.
+    """
+
+    def __init__(self, total: int, done: Done | None, file: Checkpoint | None, mesh: Mesh | None) -> None:
+        self._mesh, self._file = mesh, file
+        if file is not None:
+            kept = by_all(lambda: file.load(total), mesh)
+            found = 0 if kept is None else kept.n_labellings
+            if mesh is not None and several_processes(mesh) and not agreed(found, mesh):
+                raise ValueError(
+                    f"The processes do not find the same in the checkpoint {file.path}: process {jax.process_index()} "
+                    f"finds {found} labellings. All have to see the file that one of them writes: name a folder that "
+                    "they share."
+                )
+            if done is None or found > done.n_labellings:
+                done = kept
+        self._tally = Tally(total, done)
+
+    @property
+    def done(self) -> Done:
+        """What is known by now, as in `Tally`."""
+        return self._tally.done
+
+    def add(self, start: int, batch: Done) -> None:
+        """Add a batch, as `Tally.add`, and save it if it is time to."""
+        self._tally.add(start, batch)
+        self._save()
+
+    @contextmanager
+    def kept(self) -> Generator[None]:
+        """Save what there is when the work in this context ends, in whatever way; after a good end, wait for all."""
+        try:
+            yield
+        except BaseException as error:
+            if self._save(last=True) and self.done.n_labellings > 1:
+                assert self._file is not None
+                error.add_note(
+                    f"{self.done.n_labellings - 1} permutations are in {self._file.path}: the same call goes on from "
+                    "there."
+                )
+            raise
+        self._save(last=True)
+        if self._file is not None:
+            wait_for_all(self._mesh)  # Or one reads the file again before the last save is in it.
+
+    def _save(self, *, last: bool = False) -> bool:
+        return self._file is not None and leads(self._mesh) and self._file.save(self.done, last=last)
 
 
 _WHAT = "checkpoint of a permutation test"

@@ -16,96 +16,23 @@ the scores. Those that share the rows out add up between them two matrices of d 
 permutation, and tell each other the labels that they drew and the (C - 1) d coefficients that they solved for. A sum
 of k floats takes each of R devices 2 (R - 1) / R k floats to send, and to tell each other k in all half of that.
 
-Rates of accelerators are those of their data sheets times `ATTAINED`, the share that large products reach (an
-assumption, and not measured): NVIDIA H100 Tensor Core GPU, data sheet (2023), SXM; Google Cloud, TPU v5e and TPU v5p,
-system architecture (2024). A TPU multiplies in bfloat16 and takes six passes for single precision. The rates of the
-device that is here are measured (`calibrate`).
+Rates of devices are those of `jaxmem.rates`.
 """
 
 import math
-import statistics
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-import jax
-import jax.numpy as jnp
-import numpy as np
+from typing import NamedTuple
 
 from jaxmem.batches import batch_size_of
-from jaxmem.classifiers import NearestCentroid
-from jaxmem.fits import PreparedFit
+from jaxmem.blocks import BLOCK_ROWS
 from jaxmem.inputs import as_number, one_of
-from jaxmem.metrics import METRICS
-from jaxmem.permutations import random_stream
+from jaxmem.rates import ATTAINED, DEVICES, FLOAT, Device, calibrate
 from jaxmem.scoring import PRECISIONS
-from jaxmem.validation import Part
 
 __all__ = ["ATTAINED", "DEVICES", "Device", "Plan", "Stage", "calibrate", "plan"]
 
-ATTAINED = 0.6
-_FLOAT = 4  # Bytes of a feature.
 _USABLE = 0.9  # Of a device's memory; a tenth is left for what the compiler needs besides.
-# Integer operations of the twelve rounds that move a label, and what is left of the bytes: a gather is not contiguous.
-_OPERATIONS_PER_DRAW, _BYTES_PER_DRAW = 150, 64
-
-
-@dataclass(frozen=True)
-class Device:
-    """How fast a device is.
-
-    Attributes:
-        name: what it is called.
-        products: operations a second in matrix products, by precision; a multiplication and an addition are two.
-        cells: pairs of row and class a second, each written and read once.
-        draws: labels a second that find their row.
-        factors: operations a second in factorisations, of which one of r columns takes 9 r³.
-        memory: bytes that one device holds; infinite where it does not say.
-        link: bytes a second between two of them.
-        cached: whether batches are kept small for a cache, as on a CPU.
-
-    Examples:
-        >>> from jaxmem.costs import DEVICES, Device, plan
-        >>> DEVICES["h100"].memory
-        80000000000.0
-        >>> mine = Device("mine", {"float32": 1e12}, cells=1e10, draws=1e9, factors=1e10, memory=8e9, link=1e10)
-        >>> plan(4_000, 256, 10, 999, device=mine).n_devices
-        1
-    """
-
-    name: str
-    products: Mapping[str, float]
-    cells: float
-    draws: float
-    factors: float
-    memory: float
-    link: float
-    cached: bool = False
-
-
-def _accelerator(
-    name: str, products: Mapping[str, float], bandwidth: float, integers: float, memory: float, link: float
-) -> Device:
-    """A device by its data sheet: operations a second by precision, bytes a second, integer operations a second."""
-    attained = {precision: ATTAINED * peak for precision, peak in products.items()}
-    draws = ATTAINED * min(integers / _OPERATIONS_PER_DRAW, bandwidth / _BYTES_PER_DRAW)
-    # Factorisations of a few thousand columns are far from the rate of products: a twentieth, by rule of thumb.
-    factors = attained["float32"] / 20
-    return Device(name, attained, ATTAINED * bandwidth / (2 * _FLOAT), draws, factors, memory, link)
-
-
-DEVICES: Mapping[str, Device] = {
-    "h100": _accelerator(
-        "NVIDIA H100 SXM", {"float32": 67e12, "tf32": 495e12, "bfloat16": 989e12}, 3.35e12, 33.5e12, 80e9, 450e9
-    ),
-    "tpu-v5e": _accelerator(
-        "TPU v5e", {"float32": 197e12 / 6, "tf32": 197e12 / 3, "bfloat16": 197e12}, 819e9, 6e12, 16e9, 100e9
-    ),
-    "tpu-v5p": _accelerator(
-        "TPU v5p", {"float32": 459e12 / 6, "tf32": 459e12 / 3, "bfloat16": 459e12}, 2.765e12, 14e12, 95e9, 300e9
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -225,15 +152,15 @@ def _centroid(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Co
 
 
 def _knn(n: int, m: int, d: int, r: int, C: int) -> tuple[_Cost, _Cost, _Cost]:
-    """Of one neighbour: all distances once; then a row takes its neighbour's label, and votes are counted by class."""
-    # As measured on CPUs: the nearest of all is sought at a quarter of the rate of cells, and to fetch a label from
-    # elsewhere takes as long as to draw four.
-    return _Cost(2 * n * m * d, cells=4 * n * m), _Cost(), _Cost(cells=m * C, draws=4 * m)
+    """Of one neighbour: all distances once; then a row takes its neighbour's label."""
+    # As measured on CPUs: the nearest of all is sought at a twelfth of the rate of cells, and to fetch a label from
+    # elsewhere takes half as long as to draw one.
+    return _Cost(2 * n * m * d, cells=12 * n * m), _Cost(), _Cost(draws=m / 2)
 
 
 def _held(classifier: str, n: int, m: int, r: int) -> int:
     """Bytes of what is kept of the rows."""
-    return _FLOAT * (m + n if classifier == "knn" else n * r + m * r)
+    return FLOAT * (m + n if classifier == "knn" else n * r + m * r)
 
 
 def _sums(n: int, r: int, C: int) -> _Cost:
@@ -312,7 +239,7 @@ def plan(
     one_of(classifier, _COSTS, "classifier")
     one_of(precision, PRECISIONS, "precision")
     if not isinstance(device, Device):
-        device = calibrate() if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
+        device = calibrate(classes) if device == "here" else DEVICES[one_of(device, ["here", *DEVICES], "device")]
     if devices % rows or (rows > 1 and classifier == "knn"):
         raise ValueError(f"rows must divide devices, and be 1 for knn, but rows is {rows} and devices is {devices}.")
     r = min(d, n - 1) if classifier in ("ridge", "lda") and rows == 1 else d
@@ -327,12 +254,12 @@ def plan(
     def memory_of(parts: int) -> tuple[float, int]:
         """Bytes on a device, and labellings a batch, where rows are shared out in so many parts."""
         n_part, m_part, r = -(-n // parts), -(-m // parts), min(d, n - 1) if parts == 1 else d
-        fit_bytes = _FLOAT * ((classes - 1) * r * (classifier != "knn") + min(1_024, m) * classes)
+        fit_bytes = FLOAT * ((classes - 1) * r * (classifier != "knn") + min(BLOCK_ROWS, m) * classes)
         batch = parts * -(-batch_size_of(n, fit_bytes, own, cached=device.cached) // parts)
         # While features are prepared: themselves, centred, what becomes of both sets of rows, and for ridge and LDA a
         # basis, if rows are few, and four matrices as large as its square.
-        features = _FLOAT * (2 * n_part + m_part) * d + _held(classifier, n_part, m_part, r)
-        matrices = _FLOAT * (4 * r * r + (d * r if r < d else 0)) * (classifier in ("ridge", "lda"))
+        features = FLOAT * (2 * n_part + m_part) * d + _held(classifier, n_part, m_part, r)
+        matrices = FLOAT * (4 * r * r + (d * r if r < d else 0)) * (classifier in ("ridge", "lda"))
         return float(features + matrices + batch * (8 * n + fit_bytes)), batch
 
     memory, batch_size = memory_of(rows)
@@ -341,14 +268,14 @@ def plan(
         # Preparing is in full precision, and done by every device; of all else each has its share.
         times, share, rate = (1, 1, "float32") if name == "prepare" else (labellings, own, precision)
         work = part.products / device.products[rate], part.factors / device.factors, part.cells / device.cells
-        seconds = share * (sum(work) + part.draws / device.draws)
+        seconds = share * (sum(work) + part.draws / device.draws) + device.start * (name == "prepare")
         products, factors, cells, draws = (float(times * one) for one in whole)
         return Stage(name, products, factors, cells, draws, float(sent), seconds + sent / (device.link * at_once))
 
     # What is sent along the rows, by all devices at once.
     others, label = rows - 1, 1 if classes <= 256 else 4
-    scatter = 2 * 2 * others * (devices // rows) * _FLOAT * d * d * (classifier != "centroid")
-    sums = 3 * others * labellings * _FLOAT * (classes - 1) * d
+    scatter = 2 * 2 * others * (devices // rows) * FLOAT * d * d * (classifier != "centroid")
+    sums = 3 * others * labellings * FLOAT * (classes - 1) * d
     stages = (
         stage("prepare", whole[0], part[0], scatter if rows > 1 else (devices - 1) * held, devices if rows > 1 else 1),
         stage("draw", _Cost(draws=n), _Cost(draws=n / rows), others * labellings * label * n, devices),
@@ -358,58 +285,3 @@ def plan(
     parts = [1] if classifier == "knn" else [2**k for k in range(n.bit_length())]
     needs = next((k for k in parts if memory_of(k)[0] <= _USABLE * device.memory), 0)
     return Plan(stages, device, devices, batch_size, memory, rows, needs)
-
-
-def calibrate(rounds: int = 5) -> Device:
-    """Measure the device that JAX computes on with the programs that tests run, in a few seconds.
-
-    Two widths of features tell products from cells: what does not grow with the width is the cells'.
-
-    Args:
-        rounds: how often each time is taken; the median counts.
-
-    Examples:
-        >>> from jaxmem.costs import calibrate, plan
-        >>> here = calibrate(rounds=1)
-        >>> plan(4_000, 256, 10, 999, device=here).seconds < 600
-        True
-    """
-    device, n, B, C, widths = jax.devices()[0], 4_000, 256, 10, (16, 256)
-    key, codes = jax.random.key(0), jnp.arange(n, dtype=jnp.uint8) % C
-    draw = jax.jit(jax.vmap(random_stream(key, codes).labels, (None, 0)))
-    labels = draw(codes, jnp.arange(B))
-    # A CPU has but one precision.
-    names = {"float32": PRECISIONS["float32"]} if device.platform == "cpu" else PRECISIONS
-    products, cells = {}, math.inf
-    for precision, name in names.items():
-        with jax.default_matmul_precision(name):
-            narrow, wide = (_seconds(_scored(key, width, C, labels), rounds) for width in widths)
-        operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
-        products[precision] = operations * (widths[1] - widths[0]) / max(wide - narrow, wide / 100)
-        if precision == "float32":
-            others = narrow - operations * widths[0] / products[precision]
-            cells = B * n * (2 * C - 1) / max(others, narrow / 100)
-    draws = B * n / _seconds(lambda: draw(codes, jnp.arange(B)), rounds)
-    square = jnp.eye(256) + 1 / 256
-    factors = 9 * 256**3 / _seconds(lambda: jnp.linalg.eigh(square), rounds)
-    memory = (device.memory_stats() or {}).get("bytes_limit", math.inf)
-    products = {precision: products.get(precision, products["float32"]) for precision in PRECISIONS}
-    return Device(device.device_kind, products, cells, draws, factors, memory, math.inf, device.platform == "cpu")
-
-
-def _scored(key: Any, d: int, n_classes: int, labels: Any) -> Callable[[], Any]:
-    """A batch of labellings, fitted and scored on features of some width."""
-    X = jax.random.normal(key, (labels.shape[1], d))
-    fit = PreparedFit(NearestCentroid(), METRICS["accuracy"], X, n_classes, {"rows": Part(None, X)})
-    return lambda: fit(labels, None, np.ones(len(labels), bool)).metric
-
-
-def _seconds(function: Callable[[], Any], rounds: int) -> float:
-    """Seconds of a call, once compiled."""
-    jax.block_until_ready(function())
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)

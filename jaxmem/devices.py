@@ -13,7 +13,7 @@ results; the process of the first device is the one that writes files and speaks
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ __all__ = [
     "ROWS",
     "Block",
     "agreed",
+    "by_all",
     "fetched",
     "leads",
     "mesh_of",
@@ -35,10 +36,16 @@ __all__ = [
     "preempted",
     "several_processes",
     "shared_out",
+    "wait_for_all",
 ]
 
 PERMUTATIONS, ROWS = "permutations", "rows"
 _AXES = (PERMUTATIONS, ROWS)
+
+# So many bytes of an error are told to other processes.
+_LONGEST = 1_000
+
+AnswerT = TypeVar("AnswerT")
 
 
 def mesh_of(devices: Sequence[Any] | Mesh | None) -> Mesh | None:
@@ -114,9 +121,51 @@ def leads(mesh: Mesh | None) -> bool:
 
 def agreed(number: int, mesh: Mesh) -> bool:
     """Whether all processes call this with the same number."""
+    return bool((_of_all(np.array([number], np.int32), mesh) == number).all())
+
+
+def wait_for_all(mesh: Mesh | None) -> None:
+    """Wait until all processes have come here."""
+    if mesh is not None and several_processes(mesh):
+        agreed(0, mesh)
+
+
+def by_all(ask: Callable[[], AnswerT], mesh: Mesh | None) -> AnswerT:
+    """What `ask` returns, if it does in every process: where it raises in one of them, all raise.
+
+    For what one process may find that the others do not: its files, and what is in them. Raised by one alone, it would
+    leave the others waiting for it.
+
+    Args:
+        ask: may call what all processes have to call, if all of them do so before any raises.
+        mesh: the devices.
+
+    Raises:
+        Exception: what `ask` raised here.
+        ValueError: what it raised in another process.
+    """
+    if mesh is None or not several_processes(mesh):
+        return ask()
+    answer: Any = None
+    error, words = None, b""
+    try:
+        answer = ask()
+    except Exception as raised:
+        error, words = raised, (str(raised) or type(raised).__name__).encode()[:_LONGEST]
+    errors = _of_all(np.frombuffer(words.ljust(_LONGEST, b"\0"), np.uint8), mesh)
+    if error is not None:
+        raise error
+    for device, row in zip(mesh.devices.flat, errors, strict=True):
+        if row.any():
+            said = row.tobytes().rstrip(b"\0").decode(errors="ignore")
+            raise ValueError(f"Process {device.process_index} cannot go on, and so none of them can: {said}")
+    return answer
+
+
+def _of_all(row: np.ndarray, mesh: Mesh) -> np.ndarray:
+    """The row that the process of each device has, shape (devices, k)."""
     every = NamedSharding(mesh, PartitionSpec(_AXES))
-    numbers = fetched(jax.make_array_from_callback((mesh.size,), every, lambda _: np.array([number], np.int32)))
-    return bool((numbers == number).all())
+    return fetched(jax.make_array_from_callback((mesh.size, len(row)), every, lambda _: row[None]))
 
 
 # The runtime asks for a number that grows from one call to the next, the same in all processes.

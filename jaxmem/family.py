@@ -6,6 +6,7 @@ family under permutation b is one draw from the joint null of all of them: Westf
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array
 
 from jaxmem.classifiers import Ridge, as_classifier
-from jaxmem.devices import mesh_of
-from jaxmem.fits import worst
+from jaxmem.devices import by_all, mesh_of
+from jaxmem.fits import parts_of, worst
 from jaxmem.inference import (
     CORRECTIONS,
     JOINT,
@@ -100,10 +101,9 @@ def permutation_tests(
     if studentize and not correction.startswith("maxT"):
         raise ValueError(f"studentize is for maxT, which compares scores; correction {correction!r} does not.")
     n_permutations = as_number(n_permutations, "n_permutations")
-    folder = None if checkpoint is None else as_path(checkpoint, "checkpoint")
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise ValueError(f"checkpoint must be the path of a folder, but {folder} is a file: name another place.")
-    features = _by_features(tests, labels, mesh_of(devices))
+    mesh = mesh_of(devices)
+    folder = None if checkpoint is None else by_all(lambda: _folder(checkpoint), mesh)
+    features = _by_features(tests, labels, mesh)
     planned = plan(key, labels.codes, scheme=scheme, blocks=blocks, n_permutations=n_permutations)
     check_reachable(correction, len(tests), planned.n_permutations, alternative, alpha)
     options = {
@@ -175,6 +175,13 @@ def permutation_tests(
     )
 
 
+def _folder(checkpoint: Any) -> Path:
+    folder = as_path(checkpoint, "checkpoint")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"checkpoint must be the path of a folder, but {folder} is a file: name another place.")
+    return folder
+
+
 def _by_features(
     tests: Mapping[str, Any], labels: Labels, mesh: Mesh | None
 ) -> list[tuple[Features, dict[str, Design]]]:
@@ -203,7 +210,7 @@ def _by_features(
                         f"X has {len(X)} rows, but y has {len(labels.codes)} labels: tests of one family are tests of "
                         "the same rows."
                     )
-                design.parts(X, labels)
+                parts_of(design, X, labels, False, mesh)
             except ValueError as error:
                 raise ValueError(f"test {name!r}: {error}") from error
         checked.append((X, designs))

@@ -32,6 +32,8 @@ def rematched_counts(
     B: int,
     batch_size: int,
     key: Any,
+    *,
+    halve: bool = True,
 ) -> dict[Any, Int[np.ndarray, " matchings"]]:
     """How many labels of copies are recovered with their own sources, and with other rows in their place.
 
@@ -42,8 +44,9 @@ def rematched_counts(
         fits: of all validations.
         draw: told a first permutation and how many, draws their labels.
         B: the last permutation.
-        batch_size: labellings at once; halved where memory does not hold as many.
+        batch_size: labellings at once.
         key: of the circle and the steps.
+        halve: whether these are halved where memory does not hold as many, as in `in_batches`.
 
     Returns:
         By validation, one count a matching, over all of its parts; that with the copies' own sources first.
@@ -61,7 +64,16 @@ def rematched_counts(
                 counts[name] = new + counts.get(name, 0)
         return False
 
-    in_batches(launch, lambda _, batch: batch, take, first=1, total=n_labellings + 1, size=batch_size, progress=False)
+    in_batches(
+        launch,
+        lambda _, batch: batch,
+        take,
+        first=1,
+        total=n_labellings + 1,
+        size=batch_size,
+        halve=halve,
+        progress=False,
+    )
     return counts
 
 
@@ -80,7 +92,7 @@ def _counts(
 
 @jax.jit
 def _matches(
-    predicted: Int[Array, "size m"],
+    predicted: Integer[Array, "size m"],
     labels: Integer[Array, "size n"],
     source: Int[Array, " m"],
     order: Int[Array, " n"],

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
-from jaxmem.devices import ROWS, Block, fetched, n_parts, on_all
+from jaxmem.devices import ROWS, Block, by_all, fetched, n_parts, on_all
 
 __all__ = ["ShardedRows", "sharded"]
 
@@ -76,7 +76,9 @@ def sharded(source: Any, dtype: np.dtype, mesh: Mesh, name: str) -> ShardedRows:
         name: how the caller knows these rows.
 
     Raises:
-        ValueError: an array that lies on devices of several processes, but not on these or by uneven parts.
+        ValueError: an array that lies on devices of several processes, but not on these or by uneven parts; rows of
+            another shape than `source` says.
+        Exception: what reading rows raises, here or in another process.
     """
     n, d = source.shape
     even = n - n % n_parts(mesh)
@@ -95,12 +97,22 @@ def sharded(source: Any, dtype: np.dtype, mesh: Mesh, name: str) -> ShardedRows:
         source = np.asarray(source)
 
     def read(index: Any) -> np.ndarray:
+        start, stop, _ = index[0].indices(n)
         with np.errstate(over="ignore"):  # What overflows is refused, as infinite.
-            return np.array(source[index[0]], dtype)
+            rows = np.array(source[index[0]], dtype)
+        if rows.shape != (stop - start, d):
+            raise ValueError(
+                f"{name} says that its shape is {(n, d)}, but its rows {start} .. {stop - 1} have shape {rows.shape}, "
+                f"and not {(stop - start, d)}."
+            )
+        return rows
 
-    blocks = []
-    if even:
-        blocks.append(Block(jax.make_array_from_callback((even, d), divided, read), 0, True))
-    if even < n:
-        blocks.append(Block(on_all(read((slice(even, n),)), mesh), even))
-    return ShardedRows(tuple(blocks), mesh, (n, d), dtype)
+    def blocks() -> tuple[Block, ...]:
+        found = []
+        if even:
+            found.append(Block(jax.make_array_from_callback((even, d), divided, read), 0, True))
+        if even < n:
+            found.append(Block(on_all(read((slice(even, n),)), mesh), even))
+        return tuple(found)
+
+    return ShardedRows(by_all(blocks, mesh), mesh, (n, d), dtype)

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from jaxmem.devices import n_parts
+from jaxmem.devices import by_all, n_parts
 from jaxmem.inputs import as_array, as_features, check_shape, check_values, float_type
 from jaxmem.sharding import ShardedRows, sharded
 
@@ -150,14 +150,18 @@ def as_rows(X: Any, name: str = "X", mesh: Mesh | None = None) -> Features:
     nothing has all of them.
 
     Raises:
-        ValueError: as from `as_features`, whatever block it is found in; blocks of a function, which come in their own
-            order, where rows are to be shared out.
+        ValueError: as from `as_features`, whatever block it is found in, and in whichever of several processes; blocks
+            of a function, which come in their own order, where rows are to be shared out.
     """
-    if n_parts(mesh) > 1:
-        assert mesh is not None
-        rows = _sharded(X, name, mesh)
-        check_values(rows, name)
-        return rows
+    if mesh is None or n_parts(mesh) == 1:
+        return by_all(lambda: _whole(X, name), mesh)
+    rows = _sharded(X, name, mesh)
+    # Rows that are left over lie in all processes, of which one may have read others than the rest.
+    by_all(lambda: check_values(rows, name), mesh)
+    return rows
+
+
+def _whole(X: Any, name: str) -> Features:
     if not isinstance(X, RowBlocks) and not _on_disk(X):
         return as_features(X, name)
     check_shape(tuple(X.shape), name)

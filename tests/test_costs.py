@@ -116,14 +116,17 @@ def test_as_many_parts_as_it_needs_hold_it(n, d, device, needs):
 def test_this_device_is_measured():
     device = calibrate(rounds=1)
     rates = [*device.products.values(), device.cells, device.draws, device.factors]
+    assert 0 < device.start < 10 and plan(500, 20, 4, 99, device=device).seconds > device.start
     assert all(0 < rate < 1e16 and math.isfinite(rate) for rate in rates) and device.cached
 
 
 @pytest.mark.parametrize("name", _COSTS)
 def test_costs_grow_with_every_size(name):
     small = plan(500, 20, 4, 99, classifier=name, device=UNIT).seconds
-    for sizes in ((600, 20, 4, 99), (500, 30, 4, 99), (500, 20, 5, 99), (500, 20, 4, 199)):
+    for sizes in ((600, 20, 4, 99), (500, 30, 4, 99), (500, 20, 4, 199)):
         assert plan(*sizes, classifier=name, device=UNIT).seconds > small
+    of_more_classes = plan(500, 20, 5, 99, classifier=name, device=UNIT).seconds
+    assert of_more_classes == small if name == "knn" else of_more_classes > small  # A neighbour's label is one look-up.
 
 
 @pytest.mark.parametrize(

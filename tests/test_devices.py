@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
 import jaxmem as jm
-from jaxmem import scoring
+from jaxmem import passes
 from jaxmem.devices import mesh_of, n_devices, on_all, shared_out
 from jaxmem.fits import prepared
 from jaxmem.metrics import accuracy
@@ -115,14 +115,14 @@ def test_a_family_is_that_of_one_device():
 
 def test_all_devices_are_taken_unless_one_is_the_default(monkeypatch):
     seen = []
-    draw = scoring._draw
+    draw = passes._draw
 
     def watched(*arguments):
         labels = draw(*arguments)
         seen.append((labels.sharding.device_set, {shard.data.shape for shard in labels.addressable_shards}))
         return labels
 
-    monkeypatch.setattr(scoring, "_draw", watched)
+    monkeypatch.setattr(passes, "_draw", watched)
     run(batch_size=6)
     assert seen[0] == (set(jax.devices()), {(6 // len(jax.devices()), 30)})
     seen.clear()
@@ -144,7 +144,7 @@ def test_features_may_lie_on_any_device():
 
 
 def test_batches_that_memory_does_not_hold_stay_a_multiple_of_the_devices(monkeypatch):
-    draw, sizes = scoring._draw, []
+    draw, sizes = passes._draw, []
 
     def greedy(stream, codes, start, size, mesh):
         sizes.append(size)
@@ -153,7 +153,7 @@ def test_batches_that_memory_does_not_hold_stay_a_multiple_of_the_devices(monkey
         return draw(stream, codes, start, size, mesh)
 
     expected = run().null_distribution
-    monkeypatch.setattr(scoring, "_draw", greedy)
+    monkeypatch.setattr(passes, "_draw", greedy)
     with pytest.warns(RuntimeWarning, match="Out of memory after 0 of 30"):
         test = run(batch_size=13, devices=BOTH)
     assert sizes[:4] == [14, 8, 4, 4]
@@ -203,7 +203,7 @@ _EIGHT = """
 import json, sys
 import jax, numpy as np, jaxmem as jm
 from jaxmem.fits import prepared
-from jaxmem import scoring
+from jaxmem import passes
 
 rows = np.load(sys.argv[1])
 options = dict(validation=jm.SharedStructure(rows["X_val"]), n_permutations=101, batch_size=16, progress=False)
@@ -220,7 +220,7 @@ for name, classifier, more in (
     examples = [test.example_scores is None or test.example_scores.tolist() for test in (one, all_of_them, three)]
     found[name] = scores, examples
 # Every number of devices compiles once, whatever the number of batches; and the labels are drawn by one program each.
-found["compiled"] = [function._cache_size() for function in (scoring._draw, prepared._batch)]
+found["compiled"] = [function._cache_size() for function in (passes._draw, prepared._batch)]
 print(json.dumps(found))
 """
 

@@ -222,6 +222,18 @@ def test_a_digest_tells_rows_apart():
 # --- What is refused --------------------------------------------------------------------------------------------------
 
 
+class Lying:
+    """One that has fewer features than it says, from some row on."""
+
+    shape, dtype = X.shape, X.dtype
+
+    def __init__(self, start):
+        self.start = start
+
+    def __getitem__(self, asked):
+        return X[asked, : 1 if asked.start >= self.start else 4]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -237,6 +249,8 @@ def test_a_digest_tells_rows_apart():
         ({"X": jm.RowBlocks(lambda: iter([X]), X.shape)}, "X is RowBlocks of a function.*rows to slice"),
         ({"X": np.where(np.arange(61)[:, None] == 40, np.nan, X)}, "NaN .* in 1 of 61 rows, the first in row 40"),
         ({"X": np.where(np.arange(61)[:, None] == 60, np.inf, X)}, "infinite .* in 1 of 61 rows, the first in row 60"),
+        ({"X": jm.RowBlocks(Lying(30))}, r"shape is \(61, 4\), but its rows 30 .. 59 have shape \(30, 1\), and not"),
+        ({"X": jm.RowBlocks(Lying(60))}, r"its rows 60 .. 60 have shape \(1, 1\), and not \(1, 4\)"),
         ({"X": X[:, 0]}, r"X must hold one row of features per example.*\(61,\)"),
         ({"X": X.astype(str)}, "X must hold real numbers"),
         ({"validation": jm.SharedStructure(X_val[:5])}, "X_val has 5 rows, but X has 61"),

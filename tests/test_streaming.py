@@ -12,7 +12,7 @@ from helpers import blobs
 from sklearn.linear_model import RidgeClassifier
 
 import jaxmem as jm
-from jaxmem import fits, scoring, streaming
+from jaxmem import fits, passes, streaming
 from jaxmem.inputs import as_features, as_key, as_labels
 from jaxmem.permutations import random_stream
 from jaxmem.streaming import RowBlocks, as_rows
@@ -278,11 +278,11 @@ def test_a_test_goes_on_where_it_was(on_disk, tmp_path):
 @pytest.mark.nightly
 def test_labels_are_the_same_however_many_are_drawn_at_once(monkeypatch):
     key, codes = as_key(0), as_labels(y).codes
-    expected = scoring._draw(random_stream(key, codes), codes, 0, 10, None)
-    monkeypatch.setattr(scoring, "BATCH_BYTES", 3 * 8 * 60)
-    scoring._draw.clear_cache()
-    np.testing.assert_array_equal(scoring._draw(random_stream(key, codes), codes, 0, 10, None), expected)
-    scoring._draw.clear_cache()
+    expected = passes._draw(random_stream(key, codes), codes, 0, 10, None)
+    monkeypatch.setattr(passes, "BATCH_BYTES", 3 * 8 * 60)
+    passes._draw.clear_cache()
+    np.testing.assert_array_equal(passes._draw(random_stream(key, codes), codes, 0, 10, None), expected)
+    passes._draw.clear_cache()
 
 
 def test_every_block_is_one_of_two_shapes_and_compiles_once(on_disk):

@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import jaxmem as jm
-from jaxmem import scoring
+from jaxmem import passes, scoring
 from jaxmem.threads import one_blas_thread
 
 X, y, X_val = blobs(30, 5, 3, separation=0.7)
@@ -43,8 +43,8 @@ def test_a_test_has_one_thread_and_leaves_those_that_there_were(two_threads, mon
 
         return call
 
-    for name in ("fits_of", "_draw"):
-        monkeypatch.setattr(scoring, name, watched(getattr(scoring, name)))
+    for room, name in ((scoring, "fits_of"), (passes, "_draw")):
+        monkeypatch.setattr(room, name, watched(getattr(room, name)))
     jm.permutation_test(classifier, X, y, validation=jm.SharedStructure(X_val), n_permutations=3, progress=False)
     assert during == [expected, expected] and threads() == {2}
 

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Integer
 from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import exactly
 from jaxmem.inputs import as_number, one_of
+from jaxmem.metrics import Predicted, predictions
 
 __all__ = ["KNeighbors"]
 
@@ -27,6 +28,9 @@ _DISTANCES_AT_ONCE = 2**24
 
 # Neighbours of all rows that are kept where folds follow the labels: 512 MiB.
 _NEIGHBORS_KEPT = 2**27
+
+# Up to so many, neighbours are compared with each other; more, counted class by class.
+_FEW_NEIGHBORS = 16
 
 
 @jax.tree_util.register_dataclass
@@ -149,6 +153,19 @@ class KNeighbors:
         if rows.votes is None:
             return (votes.sum(axis=1).astype(state.points.dtype) / self.n_neighbors).T
         return (votes * rows.votes.T[None, :, :]).sum(axis=1).T
+
+    def predicted(self, state: _State, params: Integer[Array, " n"], rows: _Rows) -> Predicted:
+        """The class of most votes: of few neighbours, by asking each how many others have its class."""
+        k = self.n_neighbors
+        if k > _FEW_NEIGHBORS or rows.votes is not None:
+            return Predicted(predictions(self.decision(state, params, rows)), state.n_classes)
+        labels = [params[rows.neighbors[:, j]] for j in range(k)]
+        winner, most = labels[0], jnp.zeros(labels[0].shape, jnp.uint8)
+        for label in labels:
+            votes = sum((label == other).astype(jnp.uint8) for other in labels)
+            wins = (votes > most) | ((votes == most) & (label < winner))
+            winner, most = jnp.where(wins, label, winner), jnp.where(wins, votes, most)
+        return Predicted(winner, state.n_classes)
 
     def _placed(self, X: Float[Array, "b d"], origin: Float[Array, " d"]) -> Float[Array, "b d"]:
         """Rows where their Euclidean distances are, or order like, the distances asked for."""

@@ -13,9 +13,20 @@ All kinds are alike from outside: `fit(labels, others, counted) -> Totals`.
 
 from jaxmem.fits.base import Fit, Totals, worst
 from jaxmem.fits.blockwise import BlockwiseFit
-from jaxmem.fits.choice import check_blocks, fits_of
+from jaxmem.fits.choice import check_blocks, fits_of, parts_of
 from jaxmem.fits.host import HostFit
 from jaxmem.fits.prepared import PreparedFit
 from jaxmem.fits.refolded import RefoldedFit
 
-__all__ = ["BlockwiseFit", "Fit", "HostFit", "PreparedFit", "RefoldedFit", "Totals", "check_blocks", "fits_of", "worst"]
+__all__ = [
+    "BlockwiseFit",
+    "Fit",
+    "HostFit",
+    "PreparedFit",
+    "RefoldedFit",
+    "Totals",
+    "check_blocks",
+    "fits_of",
+    "parts_of",
+    "worst",
+]

@@ -1,19 +1,20 @@
 """What all fits have in common: what they are asked and what they answer, and which labels rows are scored with."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
-from jaxmem.classifiers.base import Classifier
-from jaxmem.metrics import Metric, correct, scores_for
+from jaxmem.classifiers.base import Classifier, Predicts
+from jaxmem.metrics import Metric, Predicted, correct, scores_for
 from jaxmem.validation import KFold, Part
 
-__all__ = ["Fit", "OfFolds", "OfParts", "Totals", "measured", "scored", "targets_by_kind", "worst"]
+__all__ = ["Fit", "OfFolds", "OfParts", "Totals", "deciding", "measured", "scored", "targets_by_kind", "worst"]
 
 
 class Totals(NamedTuple):
@@ -105,7 +106,7 @@ def measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable
     """The metric of one fit's scores, or of every setting's where the scores have an axis of those in front."""
     meaning = scores_for(metric, classifier, n_classes)
 
-    def measure(scores: Float[Array, "... m C"], labels: Integer[Array, " m"]) -> Any:
+    def measure(scores: Any, labels: Integer[Array, " m"]) -> Any:
         if scores.ndim > 2:
             return jax.vmap(measure, (0, None))(scores, labels)
         return metric.partial(meaning(scores), labels)
@@ -113,11 +114,28 @@ def measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable
     return measure
 
 
+def deciding(classifier: Classifier, needs: str, state: Any) -> Callable[[Any, Any], Any]:
+    """The scores `(size, ..., m, C)` of a batch of fits on some rows.
+
+    No more than predictions, where no more is needed and the classifier knows them without scores.
+    """
+    if needs != "prediction" or not isinstance(classifier, Predicts):
+        return jax.vmap(partial(classifier.decision, state), (0, None))
+    each = jax.vmap(partial(classifier.predicted, state), (-1, None), -1)
+
+    def predict(params: Any, rows: Any) -> Predicted:
+        # The batch last: what is looked up for a row lies side by side for all fits.
+        predicted = each(jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), params), rows)
+        return jax.tree.map(lambda classes: classes.T, predicted)
+
+    return predict
+
+
 @jax.named_scope("score")
 def scored(
     classifier: Classifier,
     metric: Metric,
-    decide: Callable[[Any, Any], Float[Array, "... m C"]],
+    decide: Callable[[Any, Any], Any],
     params: Any,
     rows: Any,
     targets: Mapping[str, Integer[Array, "size m"]],
@@ -126,7 +144,7 @@ def scored(
     """Score rows by a batch of fits.
 
     Args:
-        decide: the scores of one fit on some rows.
+        decide: the scores of these fits on some rows.
         params: of the fits.
         rows: a pytree whose leaves have the rows in front.
         targets: the labels to score them with, by kind.
@@ -138,7 +156,7 @@ def scored(
 
     def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
         rows, block_targets = arrays
-        scores = jax.vmap(decide, (0, None))(params, rows)
+        scores = decide(params, rows)
         total = measured(metric, classifier, scores.shape[-1])
         totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
         if counted is None:

@@ -88,7 +88,7 @@ class BlockwiseFit(OfParts):
         diagnose = getattr(self._classifier, "diagnostics", None)
         return Totals(totals, recovered, jax.vmap(diagnose)(params) if diagnose else {})
 
-    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
+    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Integer[Array, "size m"]]:
         """Predicted classes of copies, by view."""
         size = len(labels)
         labels = jnp.pad(labels, ((0, -size % n_devices(self._mesh)), (0, 0)), mode="edge")
@@ -208,7 +208,7 @@ def _scores(
             labels, others = jax.tree.map(lambda of_all: _cut(of_all, start, len(X)), (labels, others))
         targets = targets_by_kind(source, own, labels, others)
         decide = _decide(classifier, by_blocks, state)
-        totals, recovered = scored(classifier, metric, decide, params, X, targets, counted)
+        totals, recovered = scored(classifier, metric, jax.vmap(decide, (0, None)), params, X, targets, counted)
         return totals, None if recovered is None else recovered[None]
 
     return over_rows(score, mesh, block, whole, split)

@@ -11,17 +11,40 @@ from jaxtyping import Array
 from jaxmem.classifiers._linear import Shift
 from jaxmem.classifiers.base import Classifier, ClassSums, HostClassifier
 from jaxmem.classifiers.moments import Moments
+from jaxmem.devices import by_all
 from jaxmem.fits.base import Fit
 from jaxmem.fits.blockwise import BlockwiseFit
 from jaxmem.fits.host import HostFit, HostRefoldedFit
 from jaxmem.fits.prepared import PreparedFit
 from jaxmem.fits.refolded import RefoldedFit
+from jaxmem.inputs import Labels
 from jaxmem.metrics import Metric
 from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks
-from jaxmem.validation import KFold, Part
+from jaxmem.validation import Design, KFold, Part
 
-__all__ = ["check_blocks", "fits_of"]
+__all__ = ["check_blocks", "fits_of", "parts_of"]
+
+
+def parts_of(design: Design, X: Features, labels: Labels, examples: bool, mesh: Mesh | None) -> list[Part] | KFold:
+    """The parts of a design, checked; of folds that follow the labels, how they are folded.
+
+    Raises:
+        ValueError: no design, or one that does not fit the rows; of several processes, in any of them.
+    """
+    if not isinstance(design, Design):
+        raise ValueError(
+            "validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, "
+            f"but is a {type(design).__name__}."
+        )
+    if not (isinstance(design, KFold) and design.stratified):
+        # Where devices share rows out, reading them is what all processes do together already.
+        together = None if isinstance(X, ShardedRows) else mesh
+        return by_all(lambda: design.parts(X, labels), together)
+    if examples:
+        raise ValueError("example_scores needs folds that stay: use jm.KFold(stratified=False).")
+    design.check(X, labels)
+    return design
 
 
 def check_blocks(

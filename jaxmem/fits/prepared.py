@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
 from jaxmem.classifiers.base import Classifier
 from jaxmem.devices import on_all, shared_out
-from jaxmem.fits.base import OfParts, Totals, scored, targets_by_kind
+from jaxmem.fits.base import OfParts, Totals, deciding, scored, targets_by_kind
 from jaxmem.metrics import Metric, predictions
 from jaxmem.validation import Part
 
@@ -70,7 +70,7 @@ class PreparedFit(OfParts):
         static = self._classifier, self._metric, self._examples, self._mesh
         return _batch(*static, (self._state, self._views, train), (labels, others, counted))
 
-    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Int[Array, "size m"]]:
+    def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Integer[Array, "size m"]]:
         """Predicted classes of copies, by view."""
         train = None if self._train is None else jnp.asarray(self._train)
         rows = {view: self._views[view].rows for view in self.sources}
@@ -79,14 +79,14 @@ class PreparedFit(OfParts):
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """From the shapes of what a labelling needs."""
         classifier, metric = self._classifier, self._metric
-        fitted = labels if self._train is None else labels[self._train]
-        params = jax.eval_shape(classifier.fit, self._state, fitted)
+        fitted = (labels if self._train is None else labels[self._train])[None]
+        params = jax.eval_shape(jax.vmap(partial(classifier.fit, self._state)), fitted)
         needs: list[Any] = [params] * getattr(classifier, "copies", 1)
         for view in self._views.values():
             n_rows = jax.tree.leaves(view.rows)[0].shape[0]
             size = min(BLOCK_ROWS, n_rows) if metric.additive else n_rows
             block = jax.tree.map(lambda a, k=size: jax.ShapeDtypeStruct((k, *a.shape[1:]), a.dtype), view.rows)
-            needs.append(jax.eval_shape(classifier.decision, self._state, params, block))
+            needs.append(jax.eval_shape(deciding(classifier, metric.needs, self._state), params, block))
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(needs))
 
 
@@ -121,7 +121,7 @@ def _totals(
 
     def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
         targets = targets_by_kind(view.source, view.own, labels, others)
-        decide = partial(classifier.decision, state)
+        decide = deciding(classifier, metric.needs, state)
         return scored(
             classifier, metric, decide, params, view.rows, targets, counted if examples and view.own is None else None
         )
@@ -142,11 +142,10 @@ def _predictions(
     views: dict[Any, Any],
     train: Int[Array, " k"] | None,
     labels: Integer[Array, "size n"],
-) -> dict[Any, Int[Array, "size m"]]:
+) -> dict[Any, Integer[Array, "size m"]]:
     params = jax.vmap(partial(classifier.fit, state))(labels if train is None else labels[:, train])
 
-    def block(rows: Any) -> tuple[None, Int[Array, "b size"]]:
-        scores = jax.vmap(lambda one: classifier.decision(state, one, rows))(params)
-        return None, jax.vmap(predictions)(scores).T
+    def block(rows: Any) -> tuple[None, Integer[Array, "b size"]]:
+        return None, jax.vmap(predictions)(deciding(classifier, "prediction", state)(params, rows)).T
 
     return {view: over_row_blocks(block, rows)[1].T for view, rows in views.items()}

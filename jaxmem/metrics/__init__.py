@@ -35,13 +35,14 @@ import jax.numpy as jnp
 
 from jaxmem.inputs import one_of
 from jaxmem.metrics.additive import accuracy, balanced_accuracy, margin, margins, neg_brier_score, neg_log_loss, r2
-from jaxmem.metrics.base import SCALES, Metric, check, correct, predictions, scores_for
+from jaxmem.metrics.base import SCALES, Metric, Predicted, check, correct, predictions, scores_for
 from jaxmem.metrics.ranking import average_precision, roc_auc, roc_auc_ovo, roc_auc_ovr
 
 __all__ = [
     "METRICS",
     "SCALES",
     "Metric",
+    "Predicted",
     "accuracy",
     "check",
     "correct",

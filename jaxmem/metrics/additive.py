@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from jaxmem.metrics.base import Metric, correct, indicators
+from jaxmem.metrics.base import Metric, Predicted, correct, indicators
 
 __all__ = ["accuracy", "balanced_accuracy", "margin", "margins", "neg_brier_score", "neg_log_loss", "r2"]
 
 
-def _n_correct(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Int[Array, ""]:
+def _n_correct(scores: Float[Array, "m C"] | Predicted, labels: Integer[Array, " m"]) -> Int[Array, ""]:
     return correct(scores, labels).sum(dtype=jnp.int32)
 
 
@@ -34,7 +34,7 @@ class _PerClass(NamedTuple):
     rows: Int[Array, "... C"]
 
 
-def _n_correct_per_class(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> _PerClass:
+def _n_correct_per_class(scores: Float[Array, "m C"] | Predicted, labels: Integer[Array, " m"]) -> _PerClass:
     own = indicators(labels, scores.shape[1])
     hits = own & correct(scores, labels)[:, None]
     return _PerClass(hits.sum(axis=0, dtype=jnp.int32), own.sum(axis=0, dtype=jnp.int32))

@@ -1,16 +1,16 @@
 """What a metric is, what it asks of a classifier's scores, and predictions."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from jaxmem.inputs import one_of
 
-__all__ = ["SCALES", "Metric", "check", "correct", "indicators", "predictions", "scores_for"]
+__all__ = ["SCALES", "Metric", "Predicted", "check", "correct", "indicators", "predictions", "scores_for"]
 
 # What scores mean, from the least to the most; each is all of those before it as well.
 SCALES = ("prediction", "decision", "columns", "indicators", "probabilities")
@@ -32,7 +32,8 @@ class Metric:
         additive: whether totals of blocks of rows add up to those of all rows. If not, `partial` takes all at once.
         needs: what the scores have to mean.
 
-            - "prediction": only which class has the largest score counts.
+            - "prediction": only which class has the largest score counts. `partial` then looks at scores through
+              `predictions`, `correct` and their shape alone, for some classifiers predict without them (`Predicted`).
             - "decision": only the differences between the scores of one row count. Any classifier has that.
             - "columns": the scores of one class are compared between rows, too. With two classes such a metric must
               look at the difference between their scores, so that any classifier will do.
@@ -68,7 +69,37 @@ class Metric:
         one_of(self.needs, SCALES, "needs")
 
 
-def predictions(scores: Float[Array, "m C"]) -> Int[Array, " m"]:
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Predicted:
+    """What there is in place of scores where a classifier knows the best class of a row without them.
+
+    Attributes:
+        classes: the class of every row, what `predictions` makes of scores; integers of any width, shape (..., m).
+        n_classes: how many there are.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxmem.metrics import Predicted, correct
+        >>> correct(Predicted(jnp.array([1, 0]), n_classes=3), jnp.array([1, 1])).tolist()
+        [True, False]
+    """
+
+    classes: Any  # Of arrays, or of their shapes.
+    n_classes: int = field(metadata={"static": True})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the scores, (m, C)."""
+        return (*self.classes.shape, self.n_classes)
+
+    @property
+    def ndim(self) -> int:
+        """How many axes the scores would have."""
+        return len(self.shape)
+
+
+def predictions(scores: Float[Array, "m C"] | Predicted) -> Integer[Array, " m"]:
     """The class with the largest score, the first of them on ties; `C`, no class, where no score is above -inf.
 
     NaN is larger than nothing: it is never predicted.
@@ -79,6 +110,8 @@ def predictions(scores: Float[Array, "m C"]) -> Int[Array, " m"]:
         >>> predictions(jnp.array([[0.1, 0.9], [0.5, 0.5]])).tolist()
         [1, 0]
     """
+    if isinstance(scores, Predicted):
+        return scores.classes
 
     def compare(best: tuple[Array, Array], one: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         (largest, label), (score, candidate) = best, one
@@ -93,7 +126,7 @@ def predictions(scores: Float[Array, "m C"]) -> Int[Array, " m"]:
     return jax.lax.scan(compare, nothing, candidates, unroll=16)[0][1]
 
 
-def correct(scores: Float[Array, "m C"], labels: Integer[Array, " m"]) -> Bool[Array, " m"]:
+def correct(scores: Float[Array, "m C"] | Predicted, labels: Integer[Array, " m"]) -> Bool[Array, " m"]:
     """Whether each row is predicted as its label.
 
     Example:
@@ -110,7 +143,7 @@ def indicators(labels: Integer[Array, " m"], n_classes: int) -> Bool[Array, "m C
     return labels[:, None] == jnp.arange(n_classes, dtype=labels.dtype)[None, :]
 
 
-def scores_for(metric: Metric, classifier: Any, n_classes: int) -> Callable[[Array], Array]:
+def scores_for(metric: Metric, classifier: Any, n_classes: int) -> Callable[[Any], Any]:
     """What to do to a classifier's `decision` before a metric sees it: nothing, or make probabilities of it.
 
     A classifier may say what its decisions mean in an attribute `gives`, one of `SCALES` ("decision" if it has none),
@@ -152,7 +185,7 @@ def _at_least(gives: str, needs: str) -> bool:
     return SCALES.index(gives) >= SCALES.index(needs)
 
 
-def _as_they_are(scores: Array) -> Array:
+def _as_they_are(scores: Any) -> Any:
     return scores
 
 

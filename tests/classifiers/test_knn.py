@@ -53,6 +53,22 @@ def test_ties_between_distances_go_to_the_first_row_and_between_votes_to_the_fir
     np.testing.assert_array_equal(scores, [[[0.5, 0.5]]])  # Rows 0 and 3 vote 1 and 0; argmax takes class 0.
 
 
+@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("n_neighbors", [1, 2, 5, knn._FEW_NEIGHBORS, knn._FEW_NEIGHBORS + 1])
+@pytest.mark.parametrize("n_classes", [2, 7, 300])
+def test_predicted_without_scores_are_the_classes_that_score_best(n_neighbors, n_classes, weights):
+    X, _, X_val = (jnp.asarray(part) for part in blobs(60, 4, 2))
+    classifier = KNeighbors(n_neighbors, weights=weights)
+    state = classifier.prepare(X, n_classes)
+    rows = classifier.rows(state, X_val)
+    for seed in range(5):  # Classes that occur often, for votes to tie.
+        labels = np.random.default_rng(seed).choice([0, 1, n_classes - 1], 60)
+        labels = jnp.asarray(labels, jnp.uint8 if n_classes <= 256 else jnp.int32)
+        scores, predicted = classifier.decision(state, labels, rows), classifier.predicted(state, labels, rows)
+        np.testing.assert_array_equal(predicted.classes, scores.argmax(axis=1))
+        assert predicted.shape == scores.shape
+
+
 def test_one_neighbour_recovers_every_training_row():
     X, _, _ = blobs(60, 4, 2)
     np.testing.assert_array_equal(neighbours(1, X.astype(np.float32), X.astype(np.float32))[:, 0], np.arange(60))

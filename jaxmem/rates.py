@@ -1,0 +1,156 @@
+"""How fast devices are: accelerators by their data sheets, the one that is here as measured.
+
+Rates of accelerators are those of their data sheets times `ATTAINED`, the share that large products reach (an
+assumption, and not measured): NVIDIA H100 Tensor Core GPU, data sheet (2023), SXM; Google Cloud, TPU v5e and TPU v5p,
+system architecture (2024). A TPU multiplies in bfloat16 and takes six passes for single precision. The rates of the
+device that is here are measured (`calibrate`).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmem.batches import batch_size_of
+from jaxmem.blocks import BLOCK_ROWS
+from jaxmem.classifiers import NearestCentroid
+from jaxmem.engine import permutation_test
+from jaxmem.fits import PreparedFit
+from jaxmem.metrics import METRICS
+from jaxmem.permutations import random_stream
+from jaxmem.scoring import PRECISIONS
+from jaxmem.validation import Part, Resubstitution
+
+__all__ = ["ATTAINED", "DEVICES", "FLOAT", "Device", "calibrate"]
+
+ATTAINED = 0.6
+FLOAT = 4  # Bytes of a feature.
+# Integer operations of the twelve rounds that move a label, and what is left of the bytes: a gather is not contiguous.
+_OPERATIONS_PER_DRAW, _BYTES_PER_DRAW = 150, 64
+
+
+@dataclass(frozen=True)
+class Device:
+    """How fast a device is.
+
+    Attributes:
+        name: what it is called.
+        products: operations a second in matrix products, by precision; a multiplication and an addition are two.
+        cells: pairs of row and class a second, each written and read once.
+        draws: labels a second that find their row.
+        factors: operations a second in factorisations, of which one of r columns takes 9 r³.
+        memory: bytes that one device holds; infinite where it does not say.
+        link: bytes a second between two of them.
+        cached: whether batches are kept small for a cache, as on a CPU.
+        start: seconds that the host takes for a test of any size.
+
+    Examples:
+        >>> from jaxmem.costs import DEVICES, Device, plan
+        >>> DEVICES["h100"].memory
+        80000000000.0
+        >>> mine = Device("mine", {"float32": 1e12}, cells=1e10, draws=1e9, factors=1e10, memory=8e9, link=1e10)
+        >>> plan(4_000, 256, 10, 999, device=mine).n_devices
+        1
+    """
+
+    name: str
+    products: Mapping[str, float]
+    cells: float
+    draws: float
+    factors: float
+    memory: float
+    link: float
+    cached: bool = False
+    start: float = 0.0
+
+
+def _accelerator(
+    name: str, products: Mapping[str, float], bandwidth: float, integers: float, memory: float, link: float
+) -> Device:
+    """A device by its data sheet: operations a second by precision, bytes a second, integer operations a second."""
+    attained = {precision: ATTAINED * peak for precision, peak in products.items()}
+    draws = ATTAINED * min(integers / _OPERATIONS_PER_DRAW, bandwidth / _BYTES_PER_DRAW)
+    # Factorisations of a few thousand columns are far from the rate of products: a twentieth, by rule of thumb.
+    factors = attained["float32"] / 20
+    return Device(name, attained, ATTAINED * bandwidth / (2 * FLOAT), draws, factors, memory, link)
+
+
+DEVICES: Mapping[str, Device] = {
+    "h100": _accelerator(
+        "NVIDIA H100 SXM", {"float32": 67e12, "tf32": 495e12, "bfloat16": 989e12}, 3.35e12, 33.5e12, 80e9, 450e9
+    ),
+    "tpu-v5e": _accelerator(
+        "TPU v5e", {"float32": 197e12 / 6, "tf32": 197e12 / 3, "bfloat16": 197e12}, 819e9, 6e12, 16e9, 100e9
+    ),
+    "tpu-v5p": _accelerator(
+        "TPU v5p", {"float32": 459e12 / 6, "tf32": 459e12 / 3, "bfloat16": 459e12}, 2.765e12, 14e12, 95e9, 300e9
+    ),
+}
+
+
+def calibrate(classes: int = 10, rounds: int = 5) -> Device:
+    """Measure the device that JAX computes on with the programs that tests run, in a few seconds.
+
+    Two widths of features tell products from cells: what does not grow with the width is the cells'.
+
+    Args:
+        classes: of the tests that are planned, for the rates depend on how long a row of scores is.
+        rounds: how often each time is taken; the median counts.
+
+    Examples:
+        >>> from jaxmem.costs import calibrate, plan
+        >>> here = calibrate(rounds=1)
+        >>> plan(4_000, 256, 10, 999, device=here).seconds < 600
+        True
+    """
+    device, n, C, widths = jax.devices()[0], 4_000, classes, (16, 256)
+    cached = device.platform == "cpu"
+    B = batch_size_of(n, FLOAT * C * (max(widths) + BLOCK_ROWS), 256, cached=cached)
+    key, codes = jax.random.key(0), jnp.arange(n).astype(jnp.uint8 if C <= 256 else jnp.int32) % C
+    draw = jax.jit(jax.vmap(random_stream(key, codes).labels, (None, 0)))
+    labels = draw(codes, jnp.arange(B))
+    # A CPU has but one precision.
+    names = {"float32": PRECISIONS["float32"]} if cached else PRECISIONS
+    products, cells = {}, math.inf
+    for precision, name in names.items():
+        with jax.default_matmul_precision(name):
+            narrow, wide = (_seconds(_scored(key, width, C, labels), rounds) for width in widths)
+        operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
+        products[precision] = operations * (widths[1] - widths[0]) / max(wide - narrow, wide / 100)
+        if precision == "float32":
+            others = narrow - operations * widths[0] / products[precision]
+            cells = B * n * (2 * C - 1) / max(others, narrow / 100)
+    draws = B * n / _seconds(lambda: draw(codes, jnp.arange(B)), rounds)
+    square = jnp.eye(256) + 1 / 256
+    factors = 9 * 256**3 / _seconds(lambda: jnp.linalg.eigh(square), rounds)
+    memory = (device.memory_stats() or {}).get("bytes_limit", math.inf)
+    products = {precision: products.get(precision, products["float32"]) for precision in PRECISIONS}
+    few, both, once = jax.random.normal(key, (8, 2)), np.arange(8) % 2, {"n_permutations": 9, "progress": False}
+    smallest = partial(permutation_test, NearestCentroid(), few, both, validation=Resubstitution(), **once)
+    start = _seconds(lambda: smallest().pvalue, rounds)
+    return Device(device.device_kind, products, cells, draws, factors, memory, math.inf, cached, start)
+
+
+def _scored(key: Any, d: int, n_classes: int, labels: Any) -> Callable[[], Any]:
+    """A batch of labellings, fitted and scored on features of some width."""
+    X = jax.random.normal(key, (labels.shape[1], d))
+    fit = PreparedFit(NearestCentroid(), METRICS["accuracy"], X, n_classes, {"rows": Part(None, X)})
+    return lambda: fit(labels, None, np.ones(len(labels), bool)).metric
+
+
+def _seconds(function: Callable[[], Any], rounds: int) -> float:
+    """Seconds of a call, once compiled."""
+    jax.block_until_ready(function())
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
