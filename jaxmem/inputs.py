@@ -13,6 +13,8 @@ from jaxtyping import Array, Float, Int, Integer, Key
 
 __all__ = [
     "Labels",
+    "Several",
+    "all_as_features",
     "as_array",
     "as_features",
     "as_key",
@@ -25,8 +27,15 @@ __all__ = [
     "one_of",
 ]
 
+# Bytes of arrays that are handed over faster as one copy than one by one.
+_SMALL = 2**24
+
 # So many classes are never too many, even where each has but one row: small examples are like that.
 _FEW_CLASSES = 1_000
+
+
+# Several arrays of features: a list, or one array with a leading axis of them.
+Several = list[Float[Array, "_ _"]] | Float[Array, "k n d"]
 
 
 class Labels(NamedTuple):
@@ -52,13 +61,35 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
     return all_as_features([X], [name])[0]
 
 
-def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> list[Float[Array, "_ _"]]:
-    """Take several as `as_features` does; their values are checked in one call, which for small ones is what counts."""
-    features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
-    for X, name, largest in zip(features, names, np.asarray(_largest(features)).tolist(), strict=True):
-        if not largest * largest * X.size <= float(jnp.finfo(X.dtype).max):
-            check_values([X], name)
+def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> Several:
+    """Take several as `as_features` does, but in few calls, which for small ones are what counts.
+
+    Returns:
+        A list; of small ones of one shape that came from NumPy, one array with a leading axis of them.
+    """
+    arrays = [as_array(X) for X in arrays]
+    features = _stacked(arrays, names)
+    if features is None:
+        features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
+    for place, largest in enumerate(np.asarray(_largest(features)).tolist()):
+        dtype = float_type(arrays[place].dtype, names[place])
+        if not largest * largest * arrays[place].size <= float(jnp.finfo(dtype).max):
+            check_values([features[place]], names[place])
     return features
+
+
+def _stacked(arrays: Sequence[np.ndarray | Array], names: Sequence[str]) -> Float[Array, "k n d"] | None:
+    """Arrays of NumPy as one; None where they are no more than one, not alike, or too large to be worth a copy."""
+    first = arrays[0] if arrays else None
+    if not isinstance(first, np.ndarray) or len(arrays) * first.nbytes > _SMALL:
+        return None
+    if len(arrays) == 1 or any(not isinstance(X, np.ndarray) or X.shape != first.shape for X in arrays):
+        return None
+    if any(X.dtype != first.dtype for X in arrays):
+        return None
+    check_shape(first.shape, names[0])
+    with np.errstate(over="ignore"):
+        return jnp.asarray(np.stack(arrays), dtype=float_type(first.dtype, names[0]))
 
 
 def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
@@ -128,7 +159,7 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
 
 
 @jax.jit
-def _largest(arrays: list[Float[Array, "_ _"]]) -> Float[Array, " arrays"]:
+def _largest(arrays: Several) -> Float[Array, " arrays"]:
     """Largest magnitude of each, infinite where one is NaN: a single pass."""
     # Between devices, the maximum of NaN and a number may be the number.
     return jnp.array([jnp.where(jnp.isnan(X), jnp.inf, jnp.abs(X)).max() for X in arrays])

@@ -7,7 +7,7 @@ import pytest
 
 import jaxmem as jm
 from jaxmem.data.perturbations import Cutout, Shift
-from jaxmem.inputs import as_features, as_key, as_labels, as_number, one_of
+from jaxmem.inputs import all_as_features, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.similarity import NeighborOverlap
 
 # --- Features ---------------------------------------------------------------------------------------------------
@@ -40,6 +40,19 @@ def test_features_come_from_lists_jax_and_memory_maps(tmp_path):
     ):
         np.testing.assert_array_equal(as_features(given), X)
     np.testing.assert_array_equal(as_features(jnp.asarray(X, jnp.bfloat16)), X)
+
+
+@pytest.mark.parametrize("kind", ["alike", "of two types", "of JAX"])
+def test_several_arrays_are_taken_as_each_of_them_is(kind):
+    arrays = list(np.random.default_rng(0).normal(size=(3, 4, 2)))
+    given = {"alike": arrays, "of two types": [arrays[0].astype(np.float32), *arrays[1:]]}
+    taken = all_as_features(given.get(kind, [jnp.asarray(X) for X in arrays]), "abc")
+    assert isinstance(taken, list) == (kind != "alike")  # Small ones of one kind go over as one.
+    for X, own in zip(arrays, taken, strict=True):
+        np.testing.assert_array_equal(own, as_features(X))
+    arrays[1][2, 1] = np.nan
+    with pytest.raises(ValueError, match="b has NaN or infinite features in 1 of 4 rows, the first in row 2"):
+        all_as_features(given.get(kind, arrays), "abc")
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2), (0, 3), (3, 0)])

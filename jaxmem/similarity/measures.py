@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from jaxmem.inputs import all_as_features, one_of
+from jaxmem.inputs import Several, all_as_features, one_of
 from jaxmem.similarity.base import Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
@@ -69,7 +70,7 @@ def measure_by_name(measure: str | Measure) -> Measure:
 def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
     """Rows below which two networks of so many linearly independent features look alike whatever they compute.
 
-    Centred features of n rows lie in n - 1 dimensions. Features that fill them predict anything; and two subspaces
+    Centred features of n rows lie in n - 1 dimensions. Several that fill them predict anything; and two subspaces
     whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1.
 
     Example:
@@ -82,7 +83,7 @@ def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
     return max(_FEWEST_ROWS, max(width, other_width) + 2) if measure.facts.more_rows_than_features else _FEWEST_ROWS
 
 
-def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str]) -> list[Float[Array, "n _"]]:
+def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str]) -> Several:
     """Take what each network makes of the same rows, in the form that the measure takes.
 
     Args:
@@ -90,23 +91,30 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
         networks: one array a network.
         names: how the caller knows them, for the messages.
 
+    Returns:
+        A list, or one array with a leading axis of networks, as `jaxmem.inputs.all_as_features`.
+
     Raises:
         ValueError: an array that is not what the measure takes; different numbers of rows, or of classes where logits
             are compared; too few rows.
     """
-    taken = [_taken(measure, X, name) for X, name in zip(networks, names, strict=True)]
+    taken: Any = [_taken(measure, X, name) for X, name in zip(networks, names, strict=True)]
     wide = [place for place, X in enumerate(networks) if np.ndim(X) != 1]
     features = all_as_features([taken[place] for place in wide], [names[place] for place in wide])
-    for place, X in zip(wide, features, strict=True):
-        taken[place] = X
-    n = len(taken[0])
-    for X, name in zip(taken, names, strict=True):
-        if len(X) != n:
+    if len(wide) == len(taken):
+        taken = features
+    else:
+        for place, X in zip(wide, features, strict=True):
+            taken[place] = X
+    shapes = [X.shape for X in taken] if isinstance(taken, list) else [taken.shape[1:]] * len(taken)
+    n = shapes[0][0]
+    for (own, *_), name in zip(shapes, names, strict=True):
+        if own != n:
             raise ValueError(
-                f"{name} has {len(X)} rows, but {names[0]} has {n}: networks are compared on the same rows in the same "
+                f"{name} has {own} rows, but {names[0]} has {n}: networks are compared on the same rows in the same "
                 "order."
             )
-    if measure.facts.takes == "logits" and len(widths := {X.shape[1] for X in taken}) > 1:
+    if measure.facts.takes == "logits" and len(widths := {width for _, width in shapes}) > 1:
         raise ValueError(
             f"{measure!r} compares probabilities of the same classes, but {names[0]} to {names[-1]} have "
             f"{' and '.join(map(str, sorted(widths)))} of them: give logits of all classes, in one order."
@@ -116,14 +124,19 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
     if n < _FEWEST_ROWS:
         raise ValueError(f"networks are compared on at least {_FEWEST_ROWS} rows, but there are {n}.")
     if measure.facts.more_rows_than_features and not isinstance(measure, _CANONICAL):
-        for X, name in zip(taken, names, strict=True):
-            width = int((X.max(axis=0) > X.min(axis=0)).sum())
+        for width, name in zip(np.asarray(_varying(taken)).tolist(), names, strict=True):
             if n < (needed := fewest_rows(measure, width, width)):
                 raise ValueError(
                     f"{name} has {width} features that vary and {n} rows, of at most {n - 1} dimensions: features that "
                     f"fill them make {measure!r} find any two networks alike. Use {needed} rows or more, {_REMEDY}"
                 )
     return taken
+
+
+@jax.jit
+def _varying(networks: Several) -> Int[Array, " networks"]:
+    """How many features of each are not the same in all rows."""
+    return jnp.array([(X.max(axis=0) > X.min(axis=0)).sum() for X in networks])
 
 
 def check_directions(measure: Measure, n: int, states: Iterable[Any], names: Sequence[str]) -> None:

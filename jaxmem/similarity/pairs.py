@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxmem.inputs import Several
 from jaxmem.similarity.base import Measure
 from jaxmem.similarity.measures import as_networks, check_directions, measure_by_name
 from jaxmem.threads import one_blas_thread
@@ -109,7 +110,7 @@ def similarities(
     return above + above.T + np.diag(np.diag(found))
 
 
-def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]], names: Sequence[str]) -> list[Any]:
+def prepared(measure: Measure, arrays: Several, names: Sequence[str]) -> list[Any]:
     """The states of networks, padded with zeros to the shapes of the widest; see `check_directions` for errors."""
     shapes = _widest(measure, arrays)
     states = [_padded(_prepare(measure, X), shapes) for X in arrays]
@@ -118,10 +119,10 @@ def prepared(measure: Measure, arrays: Sequence[Float[Array, "n _"]], names: Seq
 
 
 def _tiles(
-    measure: Measure, arrays: list[Float[Array, "n _"]], names: Sequence[str]
+    measure: Measure, arrays: Several, names: Sequence[str]
 ) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
     """The tiles on and above the diagonal."""
-    shapes = _widest(measure, arrays)
+    shapes, n = _widest(measure, arrays), next(iter(_kinds(arrays))).shape[0]
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     side = max(math.ceil(len(arrays) / _TILES), math.isqrt(_TOGETHER // size))
     side = max(1, min(side, math.isqrt(_OF_A_TILE // size)))
@@ -129,15 +130,15 @@ def _tiles(
     slices = [slice(start, start + side) for start in range(0, len(arrays), side)]
 
     def states(number: int) -> Any:
-        own = arrays[slices[number]]
-        if len(own) * size <= _TOGETHER and len({(X.shape, X.dtype) for X in arrays}) == 1:
+        own = arrays if len(slices) == 1 else arrays[slices[number]]
+        if len(own) * size <= _TOGETHER and len(_kinds(own)) == 1:
             return _prepare_together(measure, own)
         each = [_padded(_prepare(measure, X), shapes) for X in own]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     if len(arrays) * size <= _HELD:
         states = cache(states)
-    check_directions(measure, len(arrays[0]), map(states, range(len(slices))), names)
+    check_directions(measure, n, map(states, range(len(slices))), names)
     for row in range(len(slices)):
         of_row = states(row)
         for column in range(row, len(slices)):
@@ -145,15 +146,22 @@ def _tiles(
             yield slices[row], slices[column], _of_tile(measure, of_row, of_column)
 
 
-def _widest(measure: Measure, arrays: Sequence[Float[Array, "n _"]]) -> Any:
+def _widest(measure: Measure, arrays: Several) -> Any:
     """Shapes that hold the states of all networks."""
-    states = [_prepare.eval_shape(measure, X) for X in {(X.shape, X.dtype): X for X in arrays}.values()]
+    states = [_prepare.eval_shape(measure, kind) for kind in _kinds(arrays)]
 
     def widest(*leaves: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         shape = tuple(map(max, zip(*(leaf.shape for leaf in leaves), strict=True)))
         return jax.ShapeDtypeStruct(shape, jnp.result_type(*(leaf.dtype for leaf in leaves)))
 
     return jax.tree.map(widest, *states)
+
+
+def _kinds(arrays: Several) -> set[jax.ShapeDtypeStruct]:
+    """The shapes and types that there are."""
+    if isinstance(arrays, jax.Array):
+        return {jax.ShapeDtypeStruct(arrays.shape[1:], arrays.dtype)}
+    return {jax.ShapeDtypeStruct(X.shape, X.dtype) for X in arrays}
 
 
 def _padded(state: Any, shapes: Any) -> Any:
@@ -176,8 +184,8 @@ def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
 
 
 @partial(jax.jit, static_argnums=0)
-def _prepare_together(measure: Measure, networks: list[Float[Array, "n d"]]) -> Any:
-    return jax.vmap(measure.prepare)(jnp.stack(networks))
+def _prepare_together(measure: Measure, networks: Several) -> Any:
+    return jax.vmap(measure.prepare)(jnp.asarray(networks))
 
 
 @partial(jax.jit, static_argnums=0)
