@@ -26,6 +26,7 @@ from jaxmem.fits import PreparedFit
 from jaxmem.metrics import METRICS
 from jaxmem.permutations import random_stream
 from jaxmem.scoring import PRECISIONS
+from jaxmem.threads import one_blas_thread
 from jaxmem.validation import Part, Resubstitution
 
 __all__ = ["ATTAINED", "DEVICES", "FLOAT", "Device", "calibrate"]
@@ -95,14 +96,14 @@ DEVICES: Mapping[str, Device] = {
 }
 
 
-def calibrate(classes: int = 10, rounds: int = 5) -> Device:
+def calibrate(classes: int = 10, rounds: int = 15) -> Device:
     """Measure the device that JAX computes on with the programs that tests run, in a few seconds.
 
     Two widths of features tell products from cells: what does not grow with the width is the cells'.
 
     Args:
         classes: of the tests that are planned, for the rates depend on how long a row of scores is.
-        rounds: how often each time is taken; the median counts.
+        rounds: how often everything is measured, in turn; the medians count.
 
     Examples:
         >>> from jaxmem.costs import calibrate, plan
@@ -110,47 +111,66 @@ def calibrate(classes: int = 10, rounds: int = 5) -> Device:
         >>> plan(4_000, 256, 10, 999, device=here).seconds < 600
         True
     """
-    device, n, C, widths = jax.devices()[0], 4_000, classes, (16, 256)
+    device, n, C, narrow, wide = jax.devices()[0], 4_000, classes, 16, 256
     cached = device.platform == "cpu"
-    B = batch_size_of(n, FLOAT * C * (max(widths) + BLOCK_ROWS), 256, cached=cached)
+    indices = jnp.arange(256)
+    B = batch_size_of(n, FLOAT * C * (wide + BLOCK_ROWS), len(indices), cached=cached)
     key, codes = jax.random.key(0), jnp.arange(n).astype(jnp.uint8 if C <= 256 else jnp.int32) % C
     draw = jax.jit(jax.vmap(random_stream(key, codes).labels, (None, 0)))
-    labels = draw(codes, jnp.arange(B))
-    # A CPU has but one precision.
-    names = {"float32": PRECISIONS["float32"]} if cached else PRECISIONS
-    products, cells = {}, math.inf
-    for precision, name in names.items():
-        with jax.default_matmul_precision(name):
-            narrow, wide = (_seconds(_scored(key, width, C, labels), rounds) for width in widths)
-        operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
-        products[precision] = operations * (widths[1] - widths[0]) / max(wide - narrow, wide / 100)
-        if precision == "float32":
-            others = narrow - operations * widths[0] / products[precision]
-            cells = B * n * (2 * C - 1) / max(others, narrow / 100)
-    draws = B * n / _seconds(lambda: draw(codes, jnp.arange(B)), rounds)
-    square = jnp.eye(256) + 1 / 256
-    factors = 9 * 256**3 / _seconds(lambda: jnp.linalg.eigh(square), rounds)
-    memory = (device.memory_stats() or {}).get("bytes_limit", math.inf)
-    products = {precision: products.get(precision, products["float32"]) for precision in PRECISIONS}
+    labels = draw(codes, indices)[:B]
     few, both, once = jax.random.normal(key, (8, 2)), np.arange(8) % 2, {"n_permutations": 9, "progress": False}
     smallest = partial(permutation_test, NearestCentroid(), few, both, validation=Resubstitution(), **once)
-    start = _seconds(lambda: smallest().pvalue, rounds)
-    return Device(device.device_kind, products, cells, draws, factors, memory, math.inf, cached, start)
+    square = jnp.eye(256) + 1 / 256
+    programs = {
+        "draws": lambda: draw(codes, indices),
+        "factors": lambda: jnp.linalg.eigh(square),
+        "start": lambda: smallest().pvalue,
+    }
+    # A CPU has but one precision.
+    precisions = ["float32"] if cached else list(PRECISIONS)
+    for precision in precisions:
+        programs |= {(precision, width): _scored(key, width, C, labels, precision) for width in (narrow, wide)}
+    with one_blas_thread():  # As tests have it.
+        seconds = _seconds(programs, rounds)
+    operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
+
+    def products(precision: str) -> float:
+        least, most = seconds[precision, narrow], seconds[precision, wide]
+        return operations * (wide - narrow) / max(most - least, most / 100)
+
+    others = seconds["float32", narrow] - operations * narrow / products("float32")
+    return Device(
+        device.device_kind,
+        {name: products(name if name in precisions else "float32") for name in PRECISIONS},
+        cells=B * n * (2 * C - 1) / max(others, seconds["float32", narrow] / 100),
+        draws=len(indices) * n / seconds["draws"],
+        factors=9 * len(square) ** 3 / seconds["factors"],
+        memory=(device.memory_stats() or {}).get("bytes_limit", math.inf),
+        link=math.inf,
+        cached=cached,
+        start=seconds["start"],
+    )
 
 
-def _scored(key: Any, d: int, n_classes: int, labels: Any) -> Callable[[], Any]:
+def _scored(key: Any, d: int, n_classes: int, labels: Any, precision: str) -> Callable[[], Any]:
     """A batch of labellings, fitted and scored on features of some width."""
     X = jax.random.normal(key, (labels.shape[1], d))
     fit = PreparedFit(NearestCentroid(), METRICS["accuracy"], X, n_classes, {"rows": Part(None, X)})
-    return lambda: fit(labels, None, np.ones(len(labels), bool)).metric
+
+    def run() -> Any:
+        with jax.default_matmul_precision(PRECISIONS[precision]):
+            return fit(labels, None, np.ones(len(labels), bool)).metric
+
+    return run
 
 
-def _seconds(function: Callable[[], Any], rounds: int) -> float:
-    """Seconds of a call, once compiled."""
-    jax.block_until_ready(function())
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        jax.block_until_ready(function())
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+def _seconds(programs: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
+    """Seconds of each, once compiled; a round runs them all, so that a noisy moment is one of many for each."""
+    seconds: dict[Any, list[float]] = {name: [] for name in programs}
+    for counted in range(rounds + 1):
+        for name, program in programs.items():
+            start = time.perf_counter()
+            jax.block_until_ready(program())
+            if counted:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}

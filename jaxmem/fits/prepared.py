@@ -79,14 +79,12 @@ class PreparedFit(OfParts):
     def bytes_per_labelling(self, labels: Integer[Array, " n"]) -> int:
         """From the shapes of what a labelling needs."""
         classifier, metric = self._classifier, self._metric
-        fitted = (labels if self._train is None else labels[self._train])[None]
-        params = jax.eval_shape(jax.vmap(partial(classifier.fit, self._state)), fitted)
-        needs: list[Any] = [params] * getattr(classifier, "copies", 1)
-        for view in self._views.values():
-            n_rows = jax.tree.leaves(view.rows)[0].shape[0]
-            size = min(BLOCK_ROWS, n_rows) if metric.additive else n_rows
-            block = jax.tree.map(lambda a, k=size: jax.ShapeDtypeStruct((k, *a.shape[1:]), a.dtype), view.rows)
-            needs.append(jax.eval_shape(deciding(classifier, metric.needs, self._state), params, block))
+        views = [view.rows for view in self._views.values()]
+        n_rows = [jax.tree.leaves(rows)[0].shape[0] for rows in views]
+        sizes = tuple(min(BLOCK_ROWS, n) if metric.additive else n for n in n_rows)
+        fitted = labels if self._train is None else labels[self._train]
+        params, scores = _of_one.eval_shape(classifier, metric.needs, sizes, self._state, views, fitted)
+        needs = [params] * getattr(classifier, "copies", 1) + scores
         return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(needs))
 
 
@@ -101,6 +99,16 @@ def prepared(classifier: Classifier, X: Array, n_classes: int) -> Any:
 @jax.named_scope("prepare")
 def _rows(classifier: Classifier, state: Any, X_val: Array) -> Any:
     return classifier.rows(state, X_val)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _of_one(
+    classifier: Classifier, needs: str, sizes: tuple[int, ...], state: Any, views: list[Any], labels: Array
+) -> tuple[Any, list[Any]]:
+    """One fit, and its scores of so many rows of every view: for the shapes alone, which `jit` remembers."""
+    params = jax.vmap(partial(classifier.fit, state))(labels[None])
+    blocks = [jax.tree.map(lambda a, k=size: a[:k], rows) for size, rows in zip(sizes, views, strict=True)]
+    return params, [deciding(classifier, needs, state)(params, rows) for rows in blocks]
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import jax
@@ -207,4 +208,10 @@ def check(metric: Metric, classifier: Any, *, n_rows: int, n_classes: int, dtype
     prepare = scores_for(metric, classifier, n_classes)
     scores = jax.ShapeDtypeStruct((n_rows, n_classes), dtype)
     labels = jax.ShapeDtypeStruct((n_rows,), jnp.uint8 if n_classes <= 256 else jnp.int32)
-    jax.eval_shape(lambda scores, labels: metric.partial(prepare(scores), labels), scores, labels)
+    _totals.eval_shape(metric, prepare, scores, labels)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _totals(metric: Metric, prepare: Callable[[Any], Any], scores: Any, labels: Any) -> Any:
+    """What a metric makes of scores: for the shapes alone, which `jit` remembers."""
+    return metric.partial(prepare(scores), labels)
