@@ -14,6 +14,7 @@ import numpy as np
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int
 
+from jaxmem.classifiers._linear import exactly
 from jaxmem.classifiers.base import one_hot
 from jaxmem.similarity.base import Facts
 
@@ -148,7 +149,8 @@ class JensenShannon:
         terms = (_SERIES if total.dtype == jnp.float64 else _SERIES[-6:]).astype(total.dtype)
         series = jnp.polyval(terms, jnp.where(near, squares, 0), unroll=len(terms))
         twice = jnp.where(near, total * series, p_log_p + q_log_q - total * jnp.log(there / 2))
-        return twice.sum() / (2 * len(a.p) * jnp.log(2.0).astype(twice.dtype))
+        # A product with ones: a sum along rows does not vectorise on CPU, nor what it is made of.
+        return exactly(twice, jnp.ones_like(twice)) / (2 * len(a.p) * jnp.log(2.0).astype(twice.dtype))
 
     def permute(self, state: _Probabilities, permutation: Int[Array, " n"]) -> _Probabilities:
         """Rows in another order."""
