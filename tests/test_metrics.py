@@ -49,6 +49,15 @@ def test_correct_compares_with_labels_of_any_integer_type(label_type):
     np.testing.assert_array_equal(correct(scores, jnp.array([0, 255, 8], label_type)), [True, True, False])
 
 
+def test_predictions_less_labels_are_negative_with_or_without_scores():
+    distance = Metric(
+        "distance", lambda s, labels: jnp.abs(predictions(s) - labels).sum(), lambda t, n: t / n, needs="prediction"
+    )
+    X, y, folds = np.array([[0.0], [1.0], [2.0], [3.0]]), [0, 2, 0, 2], jm.KFold(4, stratified=False)
+    test = jm.permutation_test(jm.KNeighbors(1), X, y, validation=folds, metric=distance, n_permutations=1)
+    assert test.statistic == 1.0  # Every neighbour has the other label, the second of two.
+
+
 def test_accuracy_is_scikit_learns_and_adds_up_over_blocks():
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=(50, 4)).astype(np.float32), rng.integers(0, 4, 50)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Integer
+from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.inputs import one_of
 
@@ -100,7 +100,7 @@ class Predicted:
         return len(self.shape)
 
 
-def predictions(scores: Float[Array, "m C"] | Predicted) -> Integer[Array, " m"]:
+def predictions(scores: Float[Array, "m C"] | Predicted) -> Int[Array, " m"]:
     """The class with the largest score, the first of them on ties; `C`, no class, where no score is above -inf.
 
     NaN is larger than nothing: it is never predicted.
@@ -112,7 +112,7 @@ def predictions(scores: Float[Array, "m C"] | Predicted) -> Integer[Array, " m"]
         [1, 0]
     """
     if isinstance(scores, Predicted):
-        return scores.classes
+        return scores.classes.astype(jnp.int32)  # As of scores: a metric may subtract labels, which bytes cannot hold.
 
     def compare(best: tuple[Array, Array], one: tuple[Array, Array]) -> tuple[tuple[Array, Array], None]:
         (largest, label), (score, candidate) = best, one
@@ -136,7 +136,7 @@ def correct(scores: Float[Array, "m C"] | Predicted, labels: Integer[Array, " m"
         >>> correct(jnp.array([[0.1, 0.9], [0.5, 0.5]]), jnp.array([1, 1])).tolist()
         [True, False]
     """
-    return predictions(scores) == labels
+    return (scores.classes if isinstance(scores, Predicted) else predictions(scores)) == labels
 
 
 def indicators(labels: Integer[Array, " m"], n_classes: int) -> Bool[Array, "m C"]:
