@@ -131,7 +131,7 @@ def _tiles(
 
     def states(number: int) -> Any:
         own = arrays if len(slices) == 1 else arrays[slices[number]]
-        if len(own) * size <= _TOGETHER and len(_kinds(own)) == 1:
+        if len(own) * size <= _TOGETHER and len(_kinds(arrays)) == 1:
             return _prepare_together(measure, own)
         each = [_padded(_prepare(measure, X), shapes) for X in own]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)

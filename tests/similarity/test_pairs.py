@@ -47,6 +47,14 @@ def test_do_not_depend_on_tiles_and_memory(name, monkeypatch):
     np.testing.assert_allclose(similarities(networks, name), found, atol=1e-6)
 
 
+def test_tiles_of_one_width_each_are_as_wide_as_the_widest(monkeypatch):
+    logits = np.random.default_rng(0).normal(size=(4, 30, 5))
+    networks = [*logits[:2, :, :3], *logits[2:]]
+    found = similarities(networks, "kappa")
+    monkeypatch.setattr(pairs, "_TOGETHER", 4 * 4 * (30 + 5))
+    np.testing.assert_array_equal(similarities(networks, "kappa"), found)
+
+
 def test_small_networks_are_one_tile_and_others_tiles_of_about_one_size(monkeypatch):
     tiles = []
 
