@@ -151,7 +151,7 @@ def by_all(ask: Callable[[], AnswerT], mesh: Mesh | None) -> AnswerT:
     try:
         answer = ask()
     except Exception as raised:
-        error, words = raised, (str(raised) or type(raised).__name__).encode()[:_LONGEST]
+        error, words = raised, (str(raised) or type(raised).__name__).encode(errors="replace")[:_LONGEST]
     errors = _of_all(np.frombuffer(words.ljust(_LONGEST, b"\0"), np.uint8), mesh)
     if error is not None:
         raise error

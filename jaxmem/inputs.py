@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Float, Int, Integer, Key
 
 __all__ = [
@@ -103,7 +104,9 @@ def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
             'devices=jax.make_mesh((1, jax.device_count()), ("permutations", "rows")) say.'
         )
     if isinstance(array, jax.Array) and len(array.devices()) > 1:
-        array = jax.device_put(array, min(array.devices(), key=lambda device: device.id))
+        # Told a device alone, JAX keeps an explicit sharding of the array in its type.
+        first = min(array.devices(), key=lambda device: device.id)
+        array = jax.device_put(array, SingleDeviceSharding(first))
     with np.errstate(over="ignore"):  # What overflows is refused later, as infinite.
         return jnp.asarray(array, dtype=dtype)
 
