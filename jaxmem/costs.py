@@ -232,8 +232,7 @@ def plan(
     """
     m = n if m is None else m
     sizes = {"n": n, "d": d, "classes": classes, "permutations": permutations, "m": m, "devices": devices, "rows": rows}
-    for name, size in sizes.items():
-        as_number(size, name)
+    n, d, classes, permutations, m, devices, rows = (as_number(size, name) for name, size in sizes.items())
     if classes < 2 or n < 2:
         raise ValueError(f"a test takes two rows and two classes, but n is {n} and classes is {classes}.")
     one_of(classifier, _COSTS, "classifier")
@@ -243,7 +242,7 @@ def plan(
     if devices % rows or (rows > 1 and classifier == "knn"):
         raise ValueError(f"rows must divide devices, and be 1 for knn, but rows is {rows} and devices is {devices}.")
     r = min(d, n - 1) if classifier in ("ridge", "lda") and rows == 1 else d
-    labellings = permutations + 1
+    labellings, label = permutations + 1, 1 if classes <= 256 else 4  # So many bytes a label.
     # Of the device that has most.
     own, own_n, own_m = -(-labellings // (devices // rows)), -(-n // rows), -(-m // rows)
     whole = part = _COSTS[classifier](n, m, d, r, classes)
@@ -254,7 +253,9 @@ def plan(
     def memory_of(parts: int) -> tuple[float, int]:
         """Bytes on a device, and labellings a batch, where rows are shared out in so many parts."""
         n_part, m_part, r = -(-n // parts), -(-m // parts), min(d, n - 1) if parts == 1 else d
-        fit_bytes = FLOAT * ((classes - 1) * r * (classifier != "knn") + min(BLOCK_ROWS, m) * classes)
+        fit_bytes = FLOAT * ((classes - 1) * r + min(BLOCK_ROWS, m) * classes)
+        if classifier == "knn":  # Its fit are the labels, and it predicts without scores.
+            fit_bytes = label * (n + min(BLOCK_ROWS, m))
         batch = parts * -(-batch_size_of(n, fit_bytes, own, cached=device.cached) // parts)
         # While features are prepared: themselves, centred, what becomes of both sets of rows, and for ridge and LDA a
         # basis, if rows are few, and four matrices as large as its square.
@@ -273,7 +274,7 @@ def plan(
         return Stage(name, products, factors, cells, draws, float(sent), seconds + sent / (device.link * at_once))
 
     # What is sent along the rows, by all devices at once.
-    others, label = rows - 1, 1 if classes <= 256 else 4
+    others = rows - 1
     scatter = 2 * 2 * others * (devices // rows) * FLOAT * d * d * (classifier != "centroid")
     sums = 3 * others * labellings * FLOAT * (classes - 1) * d
     stages = (

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxmem as jm
+from jaxmem.batches import batch_size_of
 from jaxmem.cli import main
 from jaxmem.costs import _COSTS, DEVICES, Device, calibrate, plan
 from jaxmem.fits import PreparedFit
@@ -78,6 +79,21 @@ def test_products_are_those_that_xla_counts(name, unchecked):
     ours = sum(stage.products for stage in planned.stages[1:])
     # XLA counts comparisons, sums and conversions of cells, too.
     assert ours <= counted <= ours + 12 * sum(stage.cells for stage in planned.stages[1:])
+
+
+@pytest.mark.parametrize("n_classes", [10, 300])
+def test_batches_of_one_neighbour_are_the_engines(n_classes):
+    X, n, B = jnp.ones((5_000, 2)), 5_000, 99_999
+    fit = PreparedFit(jm.KNeighbors(1), METRICS["accuracy"], X, n_classes, {"copies": Part(None, X)})
+    labels = jnp.zeros(n, jnp.uint8 if n_classes <= 256 else jnp.int32)
+    engines = batch_size_of(n, fit.bytes_per_labelling(labels), B + 1, cached=True)
+    device = replace(UNIT, cached=True)
+    assert plan(n, 2, n_classes, B, classifier="knn", device=device).batch_size == engines
+
+
+def test_sizes_are_numpys_as_well_and_do_not_overflow(unchecked):
+    sizes = 60_000, 4_096, 10, 999
+    assert plan(*np.array(sizes, np.int32), device="h100") == plan(*sizes, device="h100")
 
 
 def test_what_does_not_fit_is_said():
