@@ -102,8 +102,9 @@ class Ridge:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if isinstance(self.alpha, list):
-            raise ValueError(f"alpha must be a number or a tuple, for it to be hashable: tuple({self.alpha!r}).")
+        if isinstance(self.alpha, (list, np.ndarray, jax.Array)):
+            alphas = np.ravel(self.alpha).tolist()
+            raise ValueError(f"alpha must be a number or a tuple, for it to be hashable: tuple({alphas!r}).")
         alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
         if not alphas or not all(0 < alpha < float("inf") for alpha in alphas):
             raise ValueError(

@@ -183,3 +183,9 @@ def test_scores_are_the_normal_equations_worked_out_by_hand(float64):
 def test_alpha_must_be_positive_and_finite(alpha):
     with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
         Ridge(alpha)
+
+
+@pytest.mark.parametrize("alpha", [[0.1, 1.0], np.array([0.1, 1.0])])
+def test_alphas_that_cannot_be_hashed_are_refused_with_those_that_can(alpha, unchecked):
+    with pytest.raises(ValueError, match=r"hashable: tuple\(\[0.1, 1.0\]\)"):
+        Ridge(alpha)
