@@ -69,28 +69,27 @@ def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> Several:
         A list; of small ones of one shape that came from NumPy, one array with a leading axis of them.
     """
     arrays = [as_array(X) for X in arrays]
-    features = _stacked(arrays, names)
-    if features is None:
+    if _go_together(arrays):
+        dtype, stack = float_type(arrays[0].dtype, names[0]), np.stack(arrays)
+        # NaN is the largest and the smallest of all.
+        largest = np.maximum(stack.max(axis=(1, 2)).astype(float), -stack.min(axis=(1, 2)).astype(float))
+        with np.errstate(over="ignore"):
+            features = jnp.asarray(stack, dtype=dtype)
+    else:
         features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
-    for place, largest in enumerate(np.asarray(_largest(features)).tolist()):
+        largest = np.asarray(_largest(features))
+    for place, of_one in enumerate(largest.tolist()):
         dtype = float_type(arrays[place].dtype, names[place])
-        if not largest * largest * arrays[place].size <= float(jnp.finfo(dtype).max):
+        if not of_one * of_one * arrays[place].size <= float(jnp.finfo(dtype).max):
             check_values([features[place]], names[place])
     return features
 
 
-def _stacked(arrays: Sequence[np.ndarray | Array], names: Sequence[str]) -> Float[Array, "k n d"] | None:
-    """Arrays of NumPy as one; None where they are no more than one, not alike, or too large to be worth a copy."""
-    first = arrays[0] if arrays else None
-    if not isinstance(first, np.ndarray) or len(arrays) * first.nbytes > _SMALL:
-        return None
-    if len(arrays) == 1 or any(not isinstance(X, np.ndarray) or X.shape != first.shape for X in arrays):
-        return None
-    if any(X.dtype != first.dtype for X in arrays):
-        return None
-    check_shape(first.shape, names[0])
-    with np.errstate(over="ignore"):
-        return jnp.asarray(np.stack(arrays), dtype=float_type(first.dtype, names[0]))
+def _go_together(arrays: Sequence[np.ndarray | Array]) -> bool:
+    """Whether these are several arrays of NumPy, alike, and small enough for a copy to be worth it."""
+    kinds = {(type(X), X.shape, X.dtype) for X in arrays}
+    alike = len(arrays) > 1 and len(kinds) == 1 and isinstance(arrays[0], np.ndarray)
+    return alike and len(arrays) * arrays[0].nbytes <= _SMALL and arrays[0].ndim == 2 and arrays[0].size > 0
 
 
 def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
@@ -162,7 +161,7 @@ def check_values(blocks: Iterable[Any], name: str) -> None:
 
 
 @jax.jit
-def _largest(arrays: Several) -> Float[Array, " arrays"]:
+def _largest(arrays: list[Float[Array, "_ _"]]) -> Float[Array, " arrays"]:
     """Largest magnitude of each, infinite where one is NaN: a single pass."""
     # Between devices, the maximum of NaN and a number may be the number.
     return jnp.array([jnp.where(jnp.isnan(X), jnp.inf, jnp.abs(X)).max() for X in arrays])
