@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
-from jaxmem.classifiers.base import Classifier, Predicts
+from jaxmem.classifiers.base import Classifier, predicts
 from jaxmem.metrics import Metric, Predicted, correct, scores_for
 from jaxmem.validation import KFold, Part
 
@@ -119,7 +119,7 @@ def deciding(classifier: Classifier, needs: str, state: Any) -> Callable[[Any, A
 
     No more than predictions, where no more is needed and the classifier knows them without scores.
     """
-    if needs != "prediction" or not isinstance(classifier, Predicts):
+    if needs != "prediction" or not predicts(classifier):
         return jax.vmap(partial(classifier.decision, state), (0, None))
     each = jax.vmap(partial(classifier.predicted, state), (-1, None), -1)
 

@@ -209,6 +209,15 @@ def check(metric: Metric, classifier: Any, *, n_rows: int, n_classes: int, dtype
     scores = jax.ShapeDtypeStruct((n_rows, n_classes), dtype)
     labels = jax.ShapeDtypeStruct((n_rows,), jnp.uint8 if n_classes <= 256 else jnp.int32)
     _totals.eval_shape(metric, prepare, scores, labels)
+    if metric.needs == "prediction" and hasattr(classifier, "predicted"):
+        try:
+            _totals.eval_shape(metric, prepare, Predicted(labels, n_classes), labels)
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"metric {metric.name!r} says that it needs predictions alone, but takes scores apart, which "
+                f"{type(classifier).__name__} predicts without: let it look at them through jaxmem.metrics.predictions "
+                'and correct, or say needs="decision".'
+            ) from error
 
 
 @partial(jax.jit, static_argnums=(0, 1))

@@ -1,13 +1,17 @@
 """k-nearest neighbours: scikit-learn's predictions, an exact search in blocks, and who wins a tie."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import blobs, decisions, labellings
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
+import jaxmem as jm
 from jaxmem import KNeighbors
 from jaxmem.classifiers import knn
+from jaxmem.metrics import Metric
 
 
 @pytest.mark.parametrize("n_neighbors", [1, 3, 5])
@@ -67,6 +71,33 @@ def test_predicted_without_scores_are_the_classes_that_score_best(n_neighbors, n
         scores, predicted = classifier.decision(state, labels, rows), classifier.predicted(state, labels, rows)
         np.testing.assert_array_equal(predicted.classes, scores.argmax(axis=1))
         assert predicted.shape == scores.shape
+
+
+class Farthest(KNeighbors):
+    """The class of fewest votes: another decision, and no prediction of its own."""
+
+    def decision(self, state, params, rows):
+        return -super().decision(state, params, rows)
+
+
+def test_another_decision_is_not_passed_over():
+    X, y, _ = blobs(30, 4, 2)
+    chosen = {"validation": jm.Resubstitution(), "n_permutations": 9, "progress": False}
+    assert jm.permutation_test(KNeighbors(1), X, y, **chosen).statistic == 1
+    assert jm.permutation_test(Farthest(1), X, y, **chosen).statistic == 0
+
+
+def test_a_metric_that_takes_scores_apart_is_told_that_there_are_none():
+    X, y, _ = blobs(30, 4, 2)
+
+    def n_right(scores, labels):
+        return (scores.argmax(axis=1) == labels).sum()
+
+    chosen = {"validation": jm.Resubstitution(), "n_permutations": 9, "progress": False}
+    own = Metric("own", n_right, lambda total, n_rows: total / n_rows)
+    assert jm.permutation_test(KNeighbors(1), X, y, metric=own, **chosen).statistic == 1
+    with pytest.raises(ValueError, match="KNeighbors predicts without: let it look at them through"):
+        jm.permutation_test(KNeighbors(1), X, y, metric=replace(own, needs="prediction"), **chosen)
 
 
 def test_one_neighbour_recovers_every_training_row():
