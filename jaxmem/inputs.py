@@ -92,9 +92,8 @@ def _go_together(arrays: Sequence[np.ndarray | Array]) -> bool:
     return alike and len(arrays) * arrays[0].nbytes <= _SMALL and arrays[0].ndim == 2 and arrays[0].size > 0
 
 
-def _as_floats(X: Any, name: str) -> Float[Array, "n d"]:
+def _as_floats(array: np.ndarray | Array, name: str) -> Float[Array, "n d"]:
     """Features as `as_features` takes them, of whatever values."""
-    array = as_array(X)
     check_shape(array.shape, name)
     dtype = float_type(array.dtype, name)
     if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):

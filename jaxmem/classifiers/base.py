@@ -59,7 +59,7 @@ The rows that are summed are centred, or they add up to zero by other means: sum
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -78,7 +78,6 @@ __all__ = [
     "class_sums",
     "contrast_sums",
     "one_hot",
-    "predicts",
 ]
 
 
@@ -110,24 +109,12 @@ class Classifier(Protocol):
         ...
 
 
-@runtime_checkable
 class Predicts(Classifier, Protocol):
-    """A classifier that knows the best class without the scores of all."""
+    """A classifier that knows the best class without the scores of all; see `jaxmem.metrics.base.predicts`."""
 
     def predicted(self, state: Any, params: Any, rows: Any) -> Predicted:
         """What `predictions` would make of the scores of any slice of the rows by one fit."""
         ...
-
-
-def predicts(classifier: Any) -> TypeGuard[Predicts]:
-    """Whether a classifier knows the best class without scores; not one whose `decision` alone is another's."""
-    if not isinstance(classifier, Predicts):
-        return False
-    kin = type(classifier).__mro__
-    predicted, decision = (
-        next(number for number, one in enumerate(kin) if name in vars(one)) for name in ("predicted", "decision")
-    )
-    return predicted <= decision
 
 
 @runtime_checkable

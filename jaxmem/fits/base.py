@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Int, Integer
 
 from jaxmem.blocks import BLOCK_ROWS, over_row_blocks
-from jaxmem.classifiers.base import Classifier, predicts
+from jaxmem.classifiers.base import Classifier
 from jaxmem.metrics import Metric, Predicted, correct, scores_for
+from jaxmem.metrics.base import predicts
 from jaxmem.validation import KFold, Part
 
 __all__ = ["Fit", "OfFolds", "OfParts", "Totals", "deciding", "measured", "scored", "targets_by_kind", "worst"]

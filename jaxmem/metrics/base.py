@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, Integer
 
 from jaxmem.inputs import one_of
 
-__all__ = ["SCALES", "Metric", "Predicted", "check", "correct", "indicators", "predictions", "scores_for"]
+__all__ = ["SCALES", "Metric", "Predicted", "check", "correct", "indicators", "predictions", "predicts", "scores_for"]
 
 # What scores mean, from the least to the most; each is all of those before it as well.
 SCALES = ("prediction", "decision", "columns", "indicators", "probabilities")
@@ -98,6 +98,16 @@ class Predicted:
     def ndim(self) -> int:
         """How many axes the scores would have."""
         return len(self.shape)
+
+
+def predicts(classifier: Any) -> TypeGuard[Any]:
+    """Whether a classifier has a method `predicted` that goes with its `decision`: not where that alone is another."""
+    kin = type(classifier).__mro__
+    predicted, decision = (
+        next((number for number, one in enumerate(kin) if name in vars(one)), len(kin))
+        for name in ("predicted", "decision")
+    )
+    return predicted <= decision < len(kin)
 
 
 def predictions(scores: Float[Array, "m C"] | Predicted) -> Int[Array, " m"]:
@@ -209,7 +219,7 @@ def check(metric: Metric, classifier: Any, *, n_rows: int, n_classes: int, dtype
     scores = jax.ShapeDtypeStruct((n_rows, n_classes), dtype)
     labels = jax.ShapeDtypeStruct((n_rows,), jnp.uint8 if n_classes <= 256 else jnp.int32)
     _totals.eval_shape(metric, prepare, scores, labels)
-    if metric.needs == "prediction" and hasattr(classifier, "predicted"):
+    if metric.needs == "prediction" and predicts(classifier):
         try:
             _totals.eval_shape(metric, prepare, Predicted(labels, n_classes), labels)
         except (AttributeError, TypeError) as error:

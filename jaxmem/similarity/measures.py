@@ -70,7 +70,7 @@ def measure_by_name(measure: str | Measure) -> Measure:
 def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
     """Rows below which two networks of so many linearly independent features look alike whatever they compute.
 
-    Centred features of n rows lie in n - 1 dimensions. Several that fill them predict anything; and two subspaces
+    Centred features of n rows lie in n - 1 dimensions. Features that fill them predict anything; and two subspaces
     whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1.
 
     Example:

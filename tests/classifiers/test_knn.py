@@ -98,6 +98,8 @@ def test_a_metric_that_takes_scores_apart_is_told_that_there_are_none():
     assert jm.permutation_test(KNeighbors(1), X, y, metric=own, **chosen).statistic == 1
     with pytest.raises(ValueError, match="KNeighbors predicts without: let it look at them through"):
         jm.permutation_test(KNeighbors(1), X, y, metric=replace(own, needs="prediction"), **chosen)
+    # Not where there are scores, after all.
+    assert jm.permutation_test(Farthest(1), X, y, metric=replace(own, needs="prediction"), **chosen).statistic == 0
 
 
 def test_one_neighbour_recovers_every_training_row():
