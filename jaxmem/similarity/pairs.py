@@ -3,9 +3,11 @@
 A tile is some networks against some others, compared in one compiled call under two nested `vmap`s: what a pair does
 as an inner product is then a matrix product, and XLA takes the factorisations of a batch over the cores. Tiles above
 the diagonal are mirrored. A tile, and the prepared networks that are held at a time, are bounded in memory; where not
-all can be held, they are prepared anew for every row of tiles.
+all can be held, they are prepared anew for every row of tiles. Networks that are small, all of them together, take one
+call: there a call takes longer than its tile.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
@@ -14,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxmem.inputs import Several
 from jaxmem.similarity.base import Measure
@@ -26,8 +28,8 @@ __all__ = ["compared", "pair_similarity", "prepared", "similarities"]
 # Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
 _HELD, _OF_A_TILE = 2**31, 2**30
 _TILES = 8  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
-# Bytes up to which networks are prepared in one call, and pairs compared in one: a call takes longer than a few of them
-# do, and what is larger leaves the cache at every step.
+# Bytes up to which networks are prepared in one call, and pairs compared at once: what is larger leaves the cache at
+# every step.
 _TOGETHER = 2**24
 
 
@@ -121,28 +123,33 @@ def prepared(measure: Measure, arrays: Several, names: Sequence[str]) -> list[An
 def _tiles(
     measure: Measure, arrays: Several, names: Sequence[str]
 ) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
-    """The tiles on and above the diagonal."""
-    shapes, n = _widest(measure, arrays), next(iter(_kinds(arrays))).shape[0]
+    """The tiles on and above the diagonal; of small networks one, of which what lies below it may be missing."""
+    shapes, kinds = _widest(measure, arrays), _kinds(arrays)
+    n = next(iter(kinds)).shape[0]
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     side = max(math.ceil(len(arrays) / _TILES), math.isqrt(_TOGETHER // size))
     side = max(1, min(side, math.isqrt(_OF_A_TILE // size)))
     side = math.ceil(len(arrays) / math.ceil(len(arrays) / side))  # All of about one size.
+
+    if len(arrays) * size <= _TOGETHER and len(kinds) == 1:
+        states, found = _of_all(measure, side, arrays)
+        check_directions(measure, n, [states], names)
+        yield slice(None), slice(None), found
+        return
+
     slices = [slice(start, start + side) for start in range(0, len(arrays), side)]
 
-    def states(number: int) -> Any:
-        own = arrays if len(slices) == 1 else arrays[slices[number]]
-        if len(own) * size <= _TOGETHER and len(_kinds(arrays)) == 1:
-            return _prepare_together(measure, own)
-        each = [_padded(_prepare(measure, X), shapes) for X in own]
+    def states_of(number: int) -> Any:
+        each = [_padded(_prepare(measure, X), shapes) for X in arrays[slices[number]]]
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
 
     if len(arrays) * size <= _HELD:
-        states = cache(states)
-    check_directions(measure, n, map(states, range(len(slices))), names)
+        states_of = cache(states_of)
+    check_directions(measure, n, map(states_of, range(len(slices))), names)
     for row in range(len(slices)):
-        of_row = states(row)
+        of_row = states_of(row)
         for column in range(row, len(slices)):
-            of_column = of_row if column == row else states(column)
+            of_column = of_row if column == row else states_of(column)
             yield slices[row], slices[column], _of_tile(measure, of_row, of_column)
 
 
@@ -184,11 +191,6 @@ def _prepare(measure: Measure, X: Float[Array, "n d"]) -> Any:
 
 
 @partial(jax.jit, static_argnums=0)
-def _prepare_together(measure: Measure, networks: Several) -> Any:
-    return jax.vmap(measure.prepare)(jnp.asarray(networks))
-
-
-@partial(jax.jit, static_argnums=0)
 def _of_pair(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
     return compared(measure, a, b)
 
@@ -197,3 +199,23 @@ def _of_pair(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
 def _of_tile(measure: Measure, rows: Any, columns: Any) -> Float[Array, "rows columns"]:
     of_row = jax.vmap(partial(compared, measure), in_axes=(None, 0))
     return jax.vmap(of_row, in_axes=(0, None))(rows, columns)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _of_all(measure: Measure, side: int, networks: Several) -> tuple[Any, Float[Array, "N N"]]:
+    """The states of all networks, and the pairs of them in tiles on and above the diagonal."""
+    states = jax.vmap(measure.prepare)(jnp.asarray(networks))
+    # All tiles of one size: the last begin early enough.
+    starts = [min(start, len(networks) - side) for start in range(0, len(networks), side)]
+    firsts = jnp.array(list(itertools.combinations_with_replacement(starts, 2)))
+
+    def tile(first: Int[Array, "2"]) -> Float[Array, "side side"]:
+        some = partial(jax.lax.dynamic_slice_in_dim, slice_size=side)
+        rows, columns = (jax.tree.map(partial(some, start_index=start), states) for start in first)
+        return _of_tile(measure, rows, columns)
+
+    def step(number: Int[Array, ""], found: Float[Array, "N N"]) -> Float[Array, "N N"]:
+        return jax.lax.dynamic_update_slice(found, tile(firsts[number]), tuple(firsts[number]))
+
+    empty = jnp.zeros((len(networks), len(networks)), jax.eval_shape(tile, firsts[0]).dtype)
+    return states, jax.lax.fori_loop(0, len(firsts), step, empty)

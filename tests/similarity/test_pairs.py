@@ -55,7 +55,25 @@ def test_tiles_of_one_width_each_are_as_wide_as_the_widest(monkeypatch):
     np.testing.assert_array_equal(similarities(networks, "kappa"), found)
 
 
-def test_small_networks_are_one_tile_and_others_tiles_of_about_one_size(monkeypatch):
+@pytest.mark.parametrize(("n_networks", "together", "side"), [(2, 4, 2), (5, 5, 2), (7, 16, 4), (9, 9, 3)])
+def test_small_networks_take_one_call_in_tiles_of_any_size(n_networks, together, side, monkeypatch):
+    calls = []
+
+    def of_all(measure, side, networks):
+        calls.append(side)
+        return compare(measure, side, networks)
+
+    compare = pairs._of_all
+    networks = np.random.default_rng(0).normal(size=(n_networks, 40, 4))
+    expected = similarities(networks, "jensen-shannon")
+    monkeypatch.setattr(pairs, "_of_all", of_all)
+    monkeypatch.setattr(pairs, "_TILES", n_networks)
+    monkeypatch.setattr(pairs, "_TOGETHER", 40 * 4 * 8 * together)  # Two numbers a probability.
+    np.testing.assert_allclose(similarities(networks, "jensen-shannon"), expected, rtol=1e-6)
+    assert calls == [side]
+
+
+def test_larger_networks_take_tiles_of_about_one_size(monkeypatch):
     tiles = []
 
     def of_tile(measure, rows, columns):
@@ -64,12 +82,9 @@ def test_small_networks_are_one_tile_and_others_tiles_of_about_one_size(monkeypa
 
     compare = pairs._of_tile
     monkeypatch.setattr(pairs, "_of_tile", of_tile)
-    networks = np.random.default_rng(0).normal(size=(9, 20, 4))
-    similarities(networks, "cka")
-    assert tiles == [(9, 9)]
-    tiles.clear()
-    monkeypatch.setattr(pairs, "_TOGETHER", 20 * 20 * 4 * 5**2)  # Five networks against five.
-    similarities(networks, "cka")
+    monkeypatch.setattr(pairs, "_TOGETHER", 0)
+    monkeypatch.setattr(pairs, "_TILES", 2)
+    similarities(np.random.default_rng(0).normal(size=(9, 20, 4)), "cka")
     assert tiles == [(5, 5), (5, 4), (4, 4)]
 
 
@@ -79,12 +94,12 @@ def test_factorisations_have_one_thread_of_blas_each_and_callers_all_of_theirs_b
     def threads():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
-    def of_tile(measure, rows, columns):
+    def of_all(measure, side, networks):
         during.append(threads())
-        return jnp.ones((len(rows), len(columns)))
+        return networks, jnp.ones((len(networks), len(networks)))
 
     during = []
-    monkeypatch.setattr(pairs, "_of_tile", of_tile)
+    monkeypatch.setattr(pairs, "_of_all", of_all)
     with threadpool_limits(2, user_api="blas"):
         before = threads()
         similarities(np.random.default_rng(0).normal(size=(3, 20, 4)), "procrustes")
