@@ -5,33 +5,20 @@ import json
 import os
 import platform
 import resource
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxmem.rates import in_turn
+
+__all__ = ["RESULTS", "gaussian", "in_new_process", "in_turn", "peak_memory", "record", "rounded"]
+
 RESULTS = Path(__file__).parent / "results"
-
-
-def in_turn(functions: Mapping[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
-    """Median seconds of each function; a round runs them all, so that a noisy moment hits them alike.
-
-    Every function runs once before, to compile. What a function returns is waited for.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for counted in range(rounds + 1):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            jax.block_until_ready(function())
-            if counted:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def gaussian(n: int, d: int, n_classes: int, *, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

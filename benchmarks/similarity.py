@@ -89,7 +89,7 @@ def _seconds(name: str, X: np.ndarray, rounds: int) -> dict[str, float]:
     loops = {("once", way): function for way, function in once.items()}
     loops |= {("each", way): function for way, function in each.items()}
     loops |= {(part + _ONE_THREAD, way): partial(_in_one_thread, function) for (part, way), function in loops.items()}
-    measured = in_turn({"jaxmem": partial(jm.similarities, X, name)} | loops | least, rounds)  # pyright: ignore[reportArgumentType]
+    measured = in_turn({"jaxmem": partial(jm.similarities, X, name)} | loops | least, rounds)
 
     def fastest(part: str, way: str) -> float:
         return min(measured.get((part + threads, way), 0.0) for threads in ("", _ONE_THREAD))  # pyright: ignore

@@ -28,15 +28,12 @@ from jaxmem.fits import PreparedFit
 from jaxmem.inference import pvalue
 from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number
 from jaxmem.metrics import accuracy
-from jaxmem.permutations import Stream, plan
+from jaxmem.permutations import CHOSEN_ROWS, Stream, plan
 from jaxmem.results import learning_index, memorization_index
 from jaxmem.scoring import PRECISIONS, second_stream
 from jaxmem.validation import Part
 
 __all__ = ["MemorizationMonitor", "MemorizationReading"]
-
-# Where the order comes from in which rows are chosen: a number that no permutation and no other stream of a key has.
-_ROWS = 2**32 - 3
 
 
 class MemorizationReading(NamedTuple):
@@ -272,7 +269,7 @@ def _some_rows(key: Key[Array, ""], labels: Labels, size: int) -> Int[np.ndarray
     n = codes.size
     if size >= n:
         return np.arange(n)
-    by_class = np.lexsort((np.asarray(jax.random.permutation(jax.random.fold_in(key, _ROWS), n)), codes))
+    by_class = np.lexsort((np.asarray(jax.random.permutation(jax.random.fold_in(key, CHOSEN_ROWS), n)), codes))
     return np.sort(by_class[(2 * np.arange(size) + 1) * n // (2 * size)])
 
 

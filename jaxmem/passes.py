@@ -17,14 +17,11 @@ from jaxmem.batches import BATCH_BYTES, batch_size_of
 from jaxmem.devices import fetched, n_devices, n_parts, several_processes, shared_out
 from jaxmem.fits import BlockwiseFit, Fit, HostFit, PreparedFit, Totals, worst
 from jaxmem.metrics import Metric
-from jaxmem.permutations import Stream
+from jaxmem.permutations import REMATCHINGS, Stream
 from jaxmem.rematching import rematched_counts
 from jaxmem.tally import Done
 
 __all__ = ["Pass"]
-
-# Where the key of the re-matchings comes from: a number that no permutation has, nor the second stream of scores.
-_THIRD = 2**32 - 2
 
 
 class Pass(NamedTuple):
@@ -112,7 +109,7 @@ class Pass(NamedTuple):
             return _draw(self.stream, self.codes, start, size, None)
 
         return rematched_counts(
-            fits, draw, self.B, batch_size, jax.random.fold_in(key, _THIRD), halve=not several_processes(self.mesh)
+            fits, draw, self.B, batch_size, jax.random.fold_in(key, REMATCHINGS), halve=not several_processes(self.mesh)
         )
 
 

@@ -29,7 +29,7 @@ from jaxmem.scoring import PRECISIONS
 from jaxmem.threads import one_blas_thread
 from jaxmem.validation import Part, Resubstitution
 
-__all__ = ["ATTAINED", "DEVICES", "FLOAT", "Device", "calibrate"]
+__all__ = ["ATTAINED", "DEVICES", "FLOAT", "Device", "calibrate", "in_turn"]
 
 ATTAINED = 0.6
 FLOAT = 4  # Bytes of a feature.
@@ -131,7 +131,7 @@ def calibrate(classes: int = 10, rounds: int = 15) -> Device:
     for precision in precisions:
         programs |= {(precision, width): _scored(key, width, C, labels, precision) for width in (narrow, wide)}
     with one_blas_thread():  # As tests have it.
-        seconds = _seconds(programs, rounds)
+        seconds = in_turn(programs, rounds)
     operations = 4 * B * n * (C - 1)  # A column: of the fit, and of as many rows to score.
 
     def products(precision: str) -> float:
@@ -164,8 +164,11 @@ def _scored(key: Any, d: int, n_classes: int, labels: Any, precision: str) -> Ca
     return run
 
 
-def _seconds(programs: Mapping[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
-    """Seconds of each, once compiled; a round runs them all, so that a noisy moment is one of many for each."""
+def in_turn(programs: Mapping[Any, Callable[[], Any]], rounds: int = 5) -> dict[Any, float]:
+    """Median seconds of each; a round runs them all, so that a noisy moment hits them alike.
+
+    Every program runs once before, to compile. What a program returns is waited for.
+    """
     seconds: dict[Any, list[float]] = {name: [] for name in programs}
     for counted in range(rounds + 1):
         for name, program in programs.items():

@@ -27,7 +27,7 @@ from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
 from jaxmem.notices import note, warn
 from jaxmem.passes import Pass
-from jaxmem.permutations import PermutationPlan, Stream, plan, random_stream
+from jaxmem.permutations import SECOND_STREAM, PermutationPlan, Stream, plan, random_stream
 from jaxmem.results import as_saved, key_fields
 from jaxmem.streaming import Features
 from jaxmem.tally import Done
@@ -35,9 +35,6 @@ from jaxmem.threads import one_blas_thread
 from jaxmem.validation import Design, KFold, Part
 
 __all__ = ["PRECISIONS", "Scored", "Scores", "rounding_of", "score_permutations", "second_stream"]
-
-# Where the key of the second, independent stream comes from: a number that no permutation has.
-_SECOND = 2**32 - 1
 
 # Of the matrix products that depend on labels, by JAX's names; on CPU there is only one.
 PRECISIONS = {"float32": "float32", "tf32": "tensorfloat32", "bfloat16": "bfloat16"}
@@ -186,7 +183,7 @@ def second_stream(
     key: Key[Array, ""], codes: Integer[Array, " n"], *, scheme: str = "free", blocks: Any = None
 ) -> Stream:
     """Open the stream that is independent of the one that labels are fitted with: that of broken scores."""
-    return random_stream(jax.random.fold_in(key, _SECOND), codes, scheme=scheme, blocks=blocks)
+    return random_stream(jax.random.fold_in(key, SECOND_STREAM), codes, scheme=scheme, blocks=blocks)
 
 
 def rounding_of(metric: Metric, dtype: Any) -> float:

@@ -11,12 +11,25 @@ where there are few enough, every distinct labelling once (`enumeration`).
 from jaxmem.permutations.blocks import Whole, Within
 from jaxmem.permutations.enumeration import Enumeration
 from jaxmem.permutations.free import EXACT_ROWS, ROUNDS, Shuffles, shuffles
-from jaxmem.permutations.schemes import SCHEMES, PermutationPlan, Stream, n_labelings, plan, random_stream
+from jaxmem.permutations.schemes import (
+    CHOSEN_ROWS,
+    REMATCHINGS,
+    SCHEMES,
+    SECOND_STREAM,
+    PermutationPlan,
+    Stream,
+    n_labelings,
+    plan,
+    random_stream,
+)
 
 __all__ = [
+    "CHOSEN_ROWS",
     "EXACT_ROWS",
+    "REMATCHINGS",
     "ROUNDS",
     "SCHEMES",
+    "SECOND_STREAM",
     "Enumeration",
     "PermutationPlan",
     "Shuffles",

@@ -10,9 +10,22 @@ from jaxmem.permutations.blocks import Within, whole, within
 from jaxmem.permutations.enumeration import Enumeration, can_vary, enumeration, n_arrangements
 from jaxmem.permutations.free import shuffles
 
-__all__ = ["SCHEMES", "PermutationPlan", "Stream", "n_labelings", "plan", "random_stream"]
+__all__ = [
+    "CHOSEN_ROWS",
+    "REMATCHINGS",
+    "SCHEMES",
+    "SECOND_STREAM",
+    "PermutationPlan",
+    "Stream",
+    "n_labelings",
+    "plan",
+    "random_stream",
+]
 
 SCHEMES = ("free", "within", "whole")
+
+# Where the keys come from of what is drawn beside the permutations: numbers that no permutation has.
+SECOND_STREAM, REMATCHINGS, CHOSEN_ROWS = 2**32 - 1, 2**32 - 2, 2**32 - 3
 
 
 @runtime_checkable
