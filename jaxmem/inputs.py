@@ -22,9 +22,11 @@ __all__ = [
     "as_labels",
     "as_number",
     "as_path",
+    "beside",
     "check_shape",
     "check_values",
     "float_type",
+    "on_one_device",
     "one_of",
 ]
 
@@ -77,6 +79,7 @@ def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> Several:
             features = jnp.asarray(stack, dtype=dtype)
     else:
         features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
+        features = [beside(features[0], X) for X in features]
         largest = np.asarray(_largest(features))
     for place, of_one in enumerate(largest.tolist()):
         dtype = float_type(arrays[place].dtype, names[place])
@@ -101,12 +104,23 @@ def _as_floats(array: np.ndarray | Array, name: str) -> Float[Array, "n d"]:
             f"{name} lies on devices of several processes: pass them as devices, in a mesh with an axis 'rows', "
             'devices=jax.make_mesh((1, jax.device_count()), ("permutations", "rows")) say.'
         )
-    if isinstance(array, jax.Array) and len(array.devices()) > 1:
-        # Told a device alone, JAX keeps an explicit sharding of the array in its type.
-        first = min(array.devices(), key=lambda device: device.id)
-        array = jax.device_put(array, SingleDeviceSharding(first))
+    array = on_one_device(array)
     with np.errstate(over="ignore"):  # What overflows is refused later, as infinite.
         return jnp.asarray(array, dtype=dtype)
+
+
+def on_one_device(array: np.ndarray | Array) -> np.ndarray | Array:
+    """An array of several devices, on the first of them."""
+    if not isinstance(array, jax.Array) or len(array.devices()) == 1:
+        return array
+    # Told a device alone, JAX keeps an explicit sharding of the array in its type.
+    first = min(array.devices(), key=lambda device: device.id)
+    return jax.device_put(array, SingleDeviceSharding(first))
+
+
+def beside(one: Array, other: Array) -> Array:
+    """The other array, where the one is: networks may be on a device each."""
+    return other if other.devices() == one.devices() else jax.device_put(other, one.sharding)
 
 
 def as_array(X: Any) -> np.ndarray | Array:

@@ -26,7 +26,7 @@ from jaxmem.classifiers import Classifier, Ridge, as_classifier
 from jaxmem.devices import mesh_of, n_devices, n_parts, on_all, several_processes
 from jaxmem.fits import PreparedFit
 from jaxmem.inference import pvalue
-from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number
+from jaxmem.inputs import Labels, as_features, as_key, as_labels, as_number, on_one_device
 from jaxmem.metrics import accuracy
 from jaxmem.permutations import CHOSEN_ROWS, Stream, plan
 from jaxmem.results import learning_index, memorization_index
@@ -209,6 +209,7 @@ class MemorizationMonitor:
             raise ValueError(f"{name} must have one row per label, {expected}, but has shape {tuple(X.shape)}.")
         if given == (own,):
             return X
+        X = on_one_device(X)
         return _taken(X, self.rows) if isinstance(X, jax.Array) else X[self.rows]
 
     def _features(self, X: Any, name: str) -> Float[Array, "r d"]:

@@ -7,11 +7,12 @@ either take the labels of training rows (`source`), shuffled or not, or have lab
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Integer
 
-from jaxmem.inputs import Labels, as_labels, as_number
+from jaxmem.inputs import Labels, as_labels, as_number, beside
 from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks, as_rows
 
@@ -245,4 +246,4 @@ def _rows_like(X: Features, X_val: Any) -> Float[Array, "m d"] | RowBlocks | Sha
     rows = as_rows(X_val, "X_val", X.mesh if isinstance(X, ShardedRows) else None).astype(X.dtype)
     if rows.shape[1] != X.shape[1]:
         raise ValueError(f"X_val has {rows.shape[1]} features, but X has {X.shape[1]}: extract both in the same way.")
-    return rows
+    return beside(X, rows) if isinstance(X, jax.Array) and isinstance(rows, jax.Array) else rows

@@ -144,6 +144,23 @@ def test_features_may_lie_on_any_device():
         np.testing.assert_array_equal(test.null_distribution, expected.null_distribution)
 
 
+def test_features_may_lie_on_a_device_each():
+    placed, copies = (jax.device_put(array, device) for array, device in zip((X, X_val), BOTH, strict=True))
+    test = run(X=placed, validation=jm.SharedStructure(copies))
+    np.testing.assert_array_equal(test.null_distribution, run().null_distribution)
+    np.testing.assert_allclose(jm.similarities([placed, copies]), jm.similarities([X, X_val]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis_type", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit], ids=str)
+def test_a_monitor_takes_some_rows_of_features_that_lie_on_several_devices(axis_type):
+    jax.clear_caches()
+    mesh = jax.make_mesh((2,), ("rows",), (axis_type,), devices=BOTH)
+    spread = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+    placed = [jax.device_put(array, spread) for array in (X, X_val)]
+    monitor = jm.MemorizationMonitor(y, rows=20)
+    assert monitor(*placed) == monitor(X, X_val)
+
+
 def test_batches_that_memory_does_not_hold_stay_a_multiple_of_the_devices(monkeypatch):
     draw, sizes = passes._draw, []
 
