@@ -171,11 +171,13 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _npy(path: Path) -> _File:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    array = np.lib.format.open_memmap(path, mode="r")
     return _File(path, [""], lambda _: array)
 
 
 def _npz(path: Path) -> _File:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is not a zip archive, as np.savez writes them")
     with np.load(path, allow_pickle=False) as archive:
         arrays = dict(archive)
     return _File(path, list(arrays), arrays.__getitem__)

@@ -98,8 +98,9 @@ def test_labels_that_are_missing_are_said(here, content, words):
         ("a.h5", "holds 'group/X', 'word': say which"),
         ("nothing.npy", "there is no file nothing.npy"),
         ("X.txt", "of no kind that is read"),
-        ("bad.npy", "bad.npy cannot be read as .npy"),
-        ("bad.npz", "cannot be read as .npz"),
+        ("bad.npy", "bad.npy cannot be read as .npy: EOF: reading magic string, expected 8 bytes got 3"),
+        ("bad.npz", "bad.npz cannot be read as .npz: it is not a zip archive"),
+        ("renamed.npz", "renamed.npz cannot be read as .npz: it is not a zip archive"),
         ("bad.h5", "cannot be read as .h5"),
         ("bad.csv", "cannot be read as .csv"),
         ("objects.npy", "cannot be read as .npy"),
@@ -111,6 +112,7 @@ def test_labels_that_are_missing_are_said(here, content, words):
 def test_files_without_features_are_refused(here, where, words):
     for name in ("bad.npy", "bad.npz", "bad.h5", "bad.csv"):
         (here / name).write_bytes(b"\xff\xfe\x00" if name != "bad.csv" else b"")
+    (here / "renamed.npz").write_bytes((here / "X.npy").read_bytes())
     (here / "twice.csv").write_text("two,one,one,two,word\n1,2,3,4,5\n")
     TABLE.to_csv("index.csv")  # Of rows that are sorted by class, the index tells the class.
     np.save("objects.npy", np.array([{}, 1], object), allow_pickle=True)
