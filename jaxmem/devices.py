@@ -11,7 +11,7 @@ results; the process of the first device is the one that writes files and speaks
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -122,6 +122,12 @@ def leads(mesh: Mesh | None) -> bool:
 def agreed(number: int, mesh: Mesh) -> bool:
     """Whether all processes call this with the same number."""
     return bool((_of_all(np.array([number], np.int32), mesh) == number).all())
+
+
+def differing(digests: Mapping[str, str], mesh: Mesh) -> list[str]:
+    """Under which names not all processes have the same digest, which all of them are told."""
+    every = _of_all(np.array([int(text[:7], 16) for text in digests.values()], np.int32), mesh)
+    return [name for name, numbers in zip(digests, every.T, strict=True) if len(set(numbers.tolist())) > 1]
 
 
 def wait_for_all(mesh: Mesh | None) -> None:

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Int, Integer, Key
 from jaxmem.batches import in_batches
 from jaxmem.checkpoint import Checkpoint, KeptTally, fingerprint
 from jaxmem.classifiers import Classifier, HostClassifier
-from jaxmem.devices import leads, mesh_of, n_devices, on_all, preempted, several_processes
+from jaxmem.devices import differing, leads, mesh_of, n_devices, on_all, preempted, several_processes
 from jaxmem.fits import check_blocks, fits_of, parts_of
 from jaxmem.inputs import Labels, as_number, one_of
 from jaxmem.metrics import Metric, check
@@ -110,22 +110,27 @@ def score_permutations(
     n_permutations = as_number(n_permutations, "n_permutations")
     batch_size = None if batch_size is None else as_number(batch_size, "batch_size")
     one_of(precision, PRECISIONS, "precision")
-    mesh, parts = _checked(classifier, X, labels, validations, metric=metric, devices=devices, examples=examples)
+    call = {
+        "labels": (labels.codes, len(labels.classes)),
+        "classifier": classifier,
+        "metric": metric,
+        "permutations": (key_fields(key), scheme, as_saved(blocks)),
+        "kinds": (broken, examples),
+        "precision": precision,
+    }
+    mesh = mesh_of(devices)
+    _check_agreed(call | {"n_permutations": n_permutations, "batch_size": batch_size}, mesh)
+    mesh, parts = _checked(classifier, X, labels, validations, metric=metric, mesh=mesh, examples=examples)
     drawn = {"scheme": scheme, "blocks": blocks}
     stream, B, exact = planned or plan(key, labels.codes, **drawn, n_permutations=n_permutations)
 
     file = None
     if checkpoint is not None:
         run = fingerprint(
+            **call,
             features=X,
-            labels=(labels.codes, len(labels.classes)),
             validations=list(parts.items()),
-            classifier=classifier,
-            metric=metric,
-            permutations=(key_fields(key), scheme, as_saved(blocks)),
             enumeration=exact,
-            kinds=(broken, examples),
-            precision=precision,
             device=_device(X, mesh).device_kind,
         )
         file = Checkpoint(checkpoint, run, list(parts))
@@ -194,6 +199,15 @@ def rounding_of(metric: Metric, dtype: Any) -> float:
     return 100 * float(np.finfo(np.float64 if metric.counts else dtype).eps)
 
 
+def _check_agreed(call: Mapping[str, Any], mesh: Mesh | None) -> None:
+    """Raise ValueError in all processes unless they were told the same, or they would mix tests."""
+    if mesh is not None and several_processes(mesh) and (others := differing(fingerprint(**call), mesh)):
+        raise ValueError(
+            f"Processes that share a test must all make the same call, but theirs differ in {', '.join(others)}: give "
+            "the same to every process, labels of all rows, too."
+        )
+
+
 def _checked(
     classifier: Classifier | HostClassifier,
     X: Features,
@@ -201,7 +215,7 @@ def _checked(
     validations: Mapping[Any, Design],
     *,
     metric: Metric,
-    devices: Sequence[Any] | Mesh | None,
+    mesh: Mesh | None,
     examples: bool,
 ) -> tuple[Mesh | None, dict[Any, list[Part] | KFold]]:
     """The devices and the parts of all designs; raises ValueError where they make no test."""
@@ -211,7 +225,6 @@ def _checked(
         raise ValueError("validations is empty: name at least one set of rows to score.")
     n_classes = len(labels.classes)
     check(metric, classifier, n_rows=len(X), n_classes=n_classes, dtype=X.dtype)
-    mesh = mesh_of(devices)
     if not isinstance(classifier, Classifier):
         if several_processes(mesh):
             raise ValueError(

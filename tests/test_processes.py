@@ -150,6 +150,10 @@ multihost_utils.sync_global_devices("the first of them has saved")
 found["file"] = path.exists()
 keep("went on", test(sliced["X"], copies, n_permutations=4_000, checkpoint=path))
 found["wrote"] = len(wrote) > 0
+# Calls that are not the same everywhere.
+refuse("other labels", sliced["X"], copies, y=np.roll(y, number))
+refuse("fewer labels", sliced["X"], copies, y=y[number:])
+refuse("other permutations", sliced["X"], copies, n_permutations=199 - number, key=number, metric="r2")
 # A file that only the others see.
 mine_alone = folder / f"of-{number}.npz"
 if number == 1:
@@ -304,6 +308,16 @@ def test_what_one_of_them_finds_alone_all_are_told(name, error, message, found):
         kind, said = each[name]
         assert kind == (error if number == 1 else "ValueError") and message in said
         assert said.startswith("Process 1 cannot go on, and so none of them can: ") == (number != 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "others"),
+    [("other labels", "labels"), ("fewer labels", "labels"), ("other permutations", "permutations, n_permutations")],
+)
+def test_calls_that_are_not_the_same_everywhere_are_refused_by_all(name, others, found):
+    for each in found:
+        kind, said = each[name]
+        assert kind == "ValueError" and f"theirs differ in {others}: give the same" in said
 
 
 def test_memory_that_is_full_is_an_error_where_batches_cannot_be_halved():
