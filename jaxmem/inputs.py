@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
-from jaxtyping import Array, Float, Int, Integer, Key
+from jaxtyping import Array, Float, Integer, Key
+
+from jaxmem.notices import warn
 
 __all__ = [
     "Labels",
@@ -28,10 +30,14 @@ __all__ = [
     "float_type",
     "on_one_device",
     "one_of",
+    "unmasked",
 ]
 
 # Bytes of arrays that are handed over faster as one copy than one by one.
 _SMALL = 2**24
+
+# A column that varies by a smaller share of its size has few digits of single precision for that.
+_CLOSE = 2**-12
 
 # So many classes are never too many, even where each has but one row: small examples are like that.
 _FEW_CLASSES = 1_000
@@ -59,40 +65,97 @@ def as_features(X: Any, name: str = "X") -> Float[Array, "n d"]:
         name: how the caller knows this array, for the messages.
 
     Raises:
-        ValueError: not two-dimensional, no rows or columns, not numbers, not finite, or too large to be squared.
+        ValueError: not two-dimensional, no rows or columns, not numbers, not finite, masked, or too large or too small
+            to be squared.
+
+    Warns:
+        RuntimeWarning: columns of a wider type differ so little beside their size that few digits are left of it.
     """
-    return all_as_features([X], [name])[0]
+    return all_as_features([X], [name], small=False)[0]
 
 
-def all_as_features(arrays: Sequence[Any], names: Sequence[str]) -> Several:
+def all_as_features(arrays: Sequence[Any], names: Sequence[str], *, small: bool = True) -> Several:
     """Take several as `as_features` does, but in few calls, which for small ones are what counts.
 
+    Args:
+        arrays: features, one array a name.
+        names: how the caller knows them.
+        small: take features whose squares vanish too, for who brings them to unit length first.
+
     Returns:
-        A list; of small ones of one shape that came from NumPy, one array with a leading axis of them.
+        A list; of small ones of one shape and type, one array with a leading axis of them.
     """
-    arrays = [as_array(X) for X in arrays]
+    arrays = [as_array(X, name) for X, name in zip(arrays, names, strict=True)]
     if _go_together(arrays):
-        dtype, stack = float_type(arrays[0].dtype, names[0]), np.stack(arrays)
+        dtype, stack = float_type(arrays[0].dtype, names[0]), np.stack(jax.device_get(arrays))
         # NaN is the largest and the smallest of all.
-        largest = np.maximum(stack.max(axis=(1, 2)).astype(float), -stack.min(axis=(1, 2)).astype(float))
+        seen = _seen(stack.max(axis=1), stack.min(axis=1))
         with np.errstate(over="ignore"):
             features = jnp.asarray(stack, dtype=dtype)
+        if isinstance(arrays[0], jax.Array):
+            features = beside(arrays[0], features)
     else:
         features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
         features = [beside(features[0], X) for X in features]
-        largest = np.asarray(_largest(features))
-    for place, of_one in enumerate(largest.tolist()):
-        dtype = float_type(arrays[place].dtype, names[place])
-        if not of_one * of_one * arrays[place].size <= float(jnp.finfo(dtype).max):
-            check_values([features[place]], names[place])
+        seen = zip(*(_seen(*ends) for ends in jax.device_get([_ends(X) for X in features])), strict=True)
+    for X, name, largest, close in zip(arrays, names, *seen, strict=True):
+        dtype, square = float_type(X.dtype, name), float(largest) * float(largest)
+        in_range = square * X.size <= float(jnp.finfo(dtype).max) and (small or square >= _least_square(dtype))
+        if not in_range:
+            check_values([np.asarray(X)], name, dtype)
+        if close.any() and X.dtype.itemsize >= dtype.itemsize and X.dtype != dtype:
+            _tell_lost_digits(np.asarray(X), np.flatnonzero(close), name, dtype)
     return features
 
 
 def _go_together(arrays: Sequence[np.ndarray | Array]) -> bool:
-    """Whether these are several arrays of NumPy, alike, and small enough for a copy to be worth it."""
-    kinds = {(type(X), X.shape, X.dtype) for X in arrays}
-    alike = len(arrays) > 1 and len(kinds) == 1 and isinstance(arrays[0], np.ndarray)
-    return alike and len(arrays) * arrays[0].nbytes <= _SMALL and arrays[0].ndim == 2 and arrays[0].size > 0
+    """Whether these are several arrays, alike, and small enough for a copy to be worth it."""
+    kinds = {(isinstance(X, jax.Array), X.shape, X.dtype) for X in arrays}
+    alike = len(arrays) > 1 and len(kinds) == 1 and len(arrays) * arrays[0].nbytes <= _SMALL
+    here = all(X.is_fully_addressable for X in arrays if isinstance(X, jax.Array))
+    return alike and here and arrays[0].ndim == 2 and arrays[0].size > 0
+
+
+@jax.jit
+def _ends(X: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
+    """The largest and the smallest of each column, a pass that is faster than one over all numbers."""
+    return X.max(axis=0), X.min(axis=0)
+
+
+def _seen(high: np.ndarray, low: np.ndarray) -> tuple[Any, np.ndarray]:
+    """The largest magnitude of all columns, and which of them vary but little beside their size."""
+    high, low = high.astype(float), low.astype(float)
+    with np.errstate(invalid="ignore"):  # What is not finite is refused later.
+        sizes = np.maximum(high, -low)
+        return sizes.max(axis=-1), high - low < _CLOSE * sizes
+
+
+def _least_square(dtype: np.dtype) -> float:
+    """Of squares below it, sums and differences have no digits."""
+    limits = jnp.finfo(dtype)
+    return float(limits.tiny) / float(limits.eps)
+
+
+def _tell_lost_digits(array: np.ndarray, columns: np.ndarray, name: str, dtype: np.dtype) -> None:
+    """Warn where some of these columns vary by digits that they lose when they are taken in another type."""
+    told = []
+    for some in np.array_split(columns, -(-len(columns) // 64)):  # All of them may be as large as the array itself.
+        given = array[:, some]
+        with np.errstate(invalid="ignore"):
+            taken = given.astype(dtype)
+            lost = (taken.astype(given.dtype) != given).any(axis=0) & (np.ptp(given, axis=0) > 0)
+        steps = np.ptp(taken, axis=0) / np.spacing(np.abs(taken).max(axis=0))
+        told += [
+            f"column {column} {f'keeps {np.log10(left):.1f} digits' if left else 'becomes constant'}"
+            for column, left in zip(some[lost], steps[lost], strict=True)
+        ]
+    if told:
+        more = f", and {len(told) - 3} more columns are like these" if len(told) > 3 else ""
+        warn(
+            f"{name} varies by little beside its size, of which {dtype} loses what {array.dtype} had: "
+            f"{', '.join(told[:3])}{more}. Subtract X.mean(axis=0) from all features before, or pass them as float64 "
+            'under jax.config.update("jax_enable_x64", True).'
+        )
 
 
 def _as_floats(array: np.ndarray | Array, name: str) -> Float[Array, "n d"]:
@@ -123,14 +186,30 @@ def beside(one: Array, other: Array) -> Array:
     return other if other.devices() == one.devices() else jax.device_put(other, one.sharding)
 
 
-def as_array(X: Any) -> np.ndarray | Array:
-    """Take an array of NumPy, JAX or PyTorch, or what NumPy makes one of, where it is."""
+def as_array(X: Any, name: str = "X") -> np.ndarray | Array:
+    """Take an array of NumPy, JAX or PyTorch, or what NumPy makes one of, where it is.
+
+    Raises:
+        ValueError: a sparse matrix, or an array with entries that are masked.
+    """
     if hasattr(X, "detach"):  # A PyTorch tensor; its gradient is of no use here.
         X = X.detach()
         # Half precision becomes single in any case, and NumPy has no bfloat16 of PyTorch's.
         X = X.float() if X.is_floating_point() and X.element_size() < 4 else X
         X = X.cpu().numpy() if X.device.type == "cpu" else jnp.from_dlpack(X)
-    return X if isinstance(X, jax.Array) else np.asarray(X)
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise ValueError(f"{name} is a sparse matrix of SciPy, but features are dense arrays: pass {name}.toarray().")
+    return X if isinstance(X, jax.Array) else np.asarray(unmasked(X, name))
+
+
+def unmasked(array: Any, name: str) -> Any:
+    """The same array; raises ValueError where entries of it are masked, which NumPy would pass over in silence."""
+    if isinstance(array, np.ma.MaskedArray) and (n_masked := np.ma.count_masked(array)):
+        raise ValueError(
+            f"{name} has {n_masked} masked entries of {array.size}: drop these rows, or fill them in, "
+            f"{name}.filled(...) say."
+        )
+    return array
 
 
 def check_shape(shape: tuple[int, ...], name: str) -> None:
@@ -151,39 +230,56 @@ def float_type(dtype: Any, name: str) -> np.dtype:
     return np.dtype(np.float64 if wide else np.float32)
 
 
-def check_values(blocks: Iterable[Any], name: str) -> None:
-    """Raise ValueError unless all features, in blocks of rows, are finite and not too large to be squared."""
-    n, size, n_bad, first_bad, largest, dtype = 0, 0, 0, 0, 0.0, np.dtype(float)
+def check_values(blocks: Iterable[Any], name: str, dtype: Any = None) -> None:
+    """Raise ValueError unless all features, in blocks of rows, are finite, and neither too large nor too small.
+
+    Args:
+        blocks: in the order of their rows.
+        name: how the caller knows the features.
+        dtype: in which they are to be squared; None: that of the blocks.
+    """
+    n, size, n_bad, first_bad, largest, streamed = 0, 0, 0, 0, 0.0, dtype is None
     for block in blocks:
-        of_block = float(_largest([block])[0])
+        of_block = float(_largest(block))
         if not np.isfinite(of_block):
-            bad, first = _bad_rows(block)
+            bad, first = (_bad_rows if isinstance(block, np.ndarray) else jax.jit(_bad_rows))(block)
             first_bad = first_bad if n_bad else n + int(first)
             n_bad += int(bad)
-        n, size, largest, dtype = n + len(block), size + block.size, max(largest, of_block), block.dtype
+        n, size, largest, dtype = n + len(block), size + block.size, max(largest, of_block), dtype or block.dtype
     if n_bad:
+        beyond = f" What is beyond {jnp.finfo(dtype).max:.1e} is infinite in {dtype}." if streamed else ""
         raise ValueError(
             f"{name} has NaN or infinite features in {n_bad} of {n} rows, the first in row {first_bad}. Drop or impute "
-            "them before the test."
+            f"them before the test.{beyond}"
         )
     if largest * largest * size > float(jnp.finfo(dtype).max):
         raise ValueError(
             f"{name} has features as large as {largest:.1e}: their squares overflow in {dtype}. "
             "Divide them by a constant; it changes no distance or direction between rows."
         )
+    if largest > 0 and largest * largest < _least_square(dtype):
+        raise ValueError(
+            f"{name} has no feature larger than {largest:.1e}: their squares vanish in {dtype}. Multiply {name} by a "
+            "constant, so that its largest features are near 1."
+        )
+
+
+def _largest(block: np.ndarray | Array) -> Any:
+    """Largest magnitude, not finite where one is NaN."""
+    if isinstance(block, np.ndarray):
+        return max(float(block.max()), -float(block.min()))
+    return _largest_of_all(block)
 
 
 @jax.jit
-def _largest(arrays: list[Float[Array, "_ _"]]) -> Float[Array, " arrays"]:
-    """Largest magnitude of each, infinite where one is NaN: a single pass."""
+def _largest_of_all(features: Float[Array, "n d"]) -> Float[Array, ""]:
     # Between devices, the maximum of NaN and a number may be the number.
-    return jnp.array([jnp.where(jnp.isnan(X), jnp.inf, jnp.abs(X)).max() for X in arrays])
+    return jnp.where(jnp.isnan(features), jnp.inf, jnp.abs(features)).max()
 
 
-@jax.jit
-def _bad_rows(features: Float[Array, "n d"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def _bad_rows(features: np.ndarray | Array) -> tuple[Any, Any]:
     """How many rows are not finite, and the first of them."""
-    finite = jnp.isfinite(features).all(axis=1)
+    finite = (np if isinstance(features, np.ndarray) else jnp).isfinite(features).all(axis=1)
     return (~finite).sum(), finite.argmin()
 
 
@@ -199,11 +295,13 @@ def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Lab
         ValueError: not one-dimensional, not integers or strings, one class only, more classes than half the rows (and
             than 1,000), or a class that is not in `classes`.
     """
-    array = np.asarray(y)
+    array = np.asarray(unmasked(y, name))
     if array.dtype == object and all(isinstance(value, str) for value in array.ravel()):
         array = array.astype(str)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} must hold one label per row, shape (n,), but has shape {array.shape}.")
+    if n_missing := _n_missing(array):
+        raise ValueError(f"{name} is missing in {n_missing} of {len(array)} rows (NaN or None): drop these rows.")
     if array.dtype.kind not in "iubUS":
         raise ValueError(
             f"{name} must hold integers or strings, but its dtype is {array.dtype}. "
@@ -212,7 +310,7 @@ def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Lab
     if classes is None:
         classes = np.unique(array)
         if classes.size < 2:
-            raise ValueError(f"{name} must hold at least two classes, but every label is {classes[0]!r}.")
+            raise ValueError(f"{name} must hold at least two classes, but every label is {classes[0].item()!r}.")
         if classes.size > max(_FEW_CLASSES, array.size // 2):
             raise ValueError(
                 f"{name} has {classes.size} classes for {array.size} rows: these look like identifiers or a continuous "
@@ -225,6 +323,16 @@ def as_labels(y: Any, name: str = "y", classes: np.ndarray | None = None) -> Lab
         raise ValueError(f"{name} has classes that the training labels lack: {strangers}. Drop those rows.")
     # One byte a label where it is enough: shuffling labels is bound by how many bytes move.
     return Labels(jnp.asarray(codes, jnp.uint8 if classes.size <= 256 else jnp.int32), classes)
+
+
+def _n_missing(labels: np.ndarray) -> int:
+    if labels.dtype.kind == "f":
+        return int(np.isnan(labels).sum())
+    # The missing value of pandas is neither equal nor unequal to anything.
+    return sum(
+        one is None or type(one).__name__ == "NAType" or (isinstance(one, float) and one != one)
+        for one in (labels if labels.dtype == object else ())
+    )
 
 
 def as_key(key: Any) -> Key[Array, ""]:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from jaxmem.devices import by_all, n_parts
-from jaxmem.inputs import as_array, as_features, check_shape, check_values, float_type
+from jaxmem.inputs import as_array, as_features, check_shape, check_values, float_type, unmasked
 from jaxmem.sharding import ShardedRows, sharded
 
 __all__ = ["Features", "RowBlocks", "as_rows"]
@@ -117,7 +117,7 @@ class RowBlocks:
         start = filled = 0
         block = np.empty((self.block_rows, d), self.dtype)
         for piece in self.source():
-            piece = np.asarray(piece)
+            piece = np.asarray(unmasked(piece, "RowBlocks"))
             if piece.ndim != 2 or piece.shape[1] != d or start + filled + len(piece) > n:
                 raise ValueError(
                     f"RowBlocks said to have shape {self.shape} got a block of shape {piece.shape} after "
@@ -179,9 +179,9 @@ def _sharded(X: Any, name: str, mesh: Mesh) -> ShardedRows:
                 f"{name} is RowBlocks of a function, whose blocks come one after the other, but every device is to "
                 "have rows of its own: give RowBlocks what has rows to slice, or share out permutations alone."
             )
-        source, dtype = X.source, X.dtype
+        source, dtype = unmasked(X.source, name), X.dtype
     else:
-        source = X if _on_disk(X) else as_array(X)
+        source = X if _on_disk(X) else as_array(X, name)
         dtype = float_type(source.dtype, name)
     check_shape(tuple(source.shape), name)
     return sharded(source, dtype, mesh, name)
@@ -196,7 +196,7 @@ def _on_disk(X: Any) -> bool:
 def _fill(block: np.ndarray, rows: Any) -> None:
     """Copy rows, for whoever gave them may change them."""
     with np.errstate(over="ignore"):  # What overflows is refused, as infinite.
-        block[:] = rows
+        block[:] = unmasked(rows, "RowBlocks")
 
 
 def _release(source: Any) -> None:

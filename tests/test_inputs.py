@@ -3,12 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
+import scipy.sparse
 
 import jaxmem as jm
 from jaxmem.data.perturbations import Cutout, Shift
 from jaxmem.inputs import all_as_features, as_features, as_key, as_labels, as_number, one_of
 from jaxmem.similarity import NeighborOverlap
+from jaxmem.streaming import as_rows
 
 # --- Features ---------------------------------------------------------------------------------------------------
 
@@ -47,7 +50,7 @@ def test_several_arrays_are_taken_as_each_of_them_is(kind):
     arrays = list(np.random.default_rng(0).normal(size=(3, 4, 2)))
     given = {"alike": arrays, "of two types": [arrays[0].astype(np.float32), *arrays[1:]]}
     taken = all_as_features(given.get(kind, [jnp.asarray(X) for X in arrays]), "abc")
-    assert isinstance(taken, list) == (kind != "alike")  # Small ones of one kind go over as one.
+    assert isinstance(taken, list) == (kind == "of two types")  # Small ones of one kind go over as one.
     for X, own in zip(arrays, taken, strict=True):
         np.testing.assert_array_equal(own, as_features(X))
     arrays[1][2, 1] = np.nan
@@ -73,6 +76,97 @@ def test_features_that_are_not_finite_are_refused_and_located(bad):
     X[3, 1] = X[4, 0] = bad
     with pytest.raises(ValueError, match="X_val has NaN or infinite features in 2 of 5 rows, the first in row 3"):
         as_features(X, "X_val")
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_small_arrays_of_jax_stay_on_their_device(where):
+    device = jax.devices()[where]
+    taken = all_as_features([jax.device_put(jnp.eye(3), device)] * 2, "ab")
+    assert taken.shape == (2, 3, 3) and taken.devices() == {device}
+
+
+def masked(array):
+    """With two entries masked."""
+    mask = np.zeros(np.shape(array), bool)
+    mask.flat[:2] = True
+    return np.ma.masked_array(array, mask)
+
+
+def test_what_is_masked_is_refused_and_an_empty_mask_is_none():
+    X, y = np.eye(3), np.array([0, 1, 0])
+    np.testing.assert_array_equal(as_features(np.ma.masked_array(X)), X)
+    for given, take, of in ((X, as_features, 9), (y, as_labels, 3)):
+        with pytest.raises(ValueError, match=rf"mine has 2 masked entries of {of}: drop these rows, or fill them in"):
+            take(masked(given), "mine")
+
+
+def test_what_is_masked_is_refused_block_by_block():
+    X, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 2
+    for source in (masked(X), lambda: iter([X[:10], masked(X[10:])])):
+        with pytest.raises(ValueError, match="RowBlocks has 2 masked entries"):
+            jm.permutation_test(jm.Ridge(), jm.RowBlocks(source, shape=X.shape), y, validation=jm.Resubstitution())
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (1e40, r"X has features as large as 1\.0e\+40: their squares overflow in float32\. Divide"),
+        (1e25, r"as large as 1\.0e\+25: their squares overflow in float32"),
+        (1e-19, r"X has no feature larger than 1\.0e-19: their squares vanish in float32\. Multiply X by a constant"),
+        (1e-42, r"no feature larger than 1\.0e-42: their squares vanish"),
+        (1e-60, r"no feature larger than 1\.0e-60: their squares vanish"),
+    ],
+)
+def test_features_whose_squares_overflow_or_vanish_are_refused(scale, message):
+    with pytest.raises(ValueError, match=message):
+        as_features(np.eye(3) * scale)
+
+
+def test_features_whose_squares_vanish_are_refused_block_by_block():
+    X = np.full((20, 2), 1e-19, np.float32)
+    with pytest.raises(ValueError, match="X has no feature larger than"):
+        as_rows(jm.RowBlocks(X))
+    assert as_rows(jm.RowBlocks(np.zeros_like(X))).shape == X.shape
+
+
+def test_small_features_that_are_none_or_compared_at_unit_length_are_taken(float64):
+    np.testing.assert_array_equal(as_features(np.zeros((3, 2))), np.zeros((3, 2)))
+    np.testing.assert_array_equal(as_features(np.eye(2) * 1e-40), np.eye(2) * 1e-40)
+    assert all_as_features([np.eye(2, dtype=np.float32) * 1e-19], "a")[0].max() > 0
+
+
+def test_numbers_that_a_block_cannot_hold_may_be_the_infinite_ones():
+    with pytest.raises(ValueError, match=r"in 20 of 20 rows.*beyond 3\.4e\+38 is infinite in float32"):
+        as_rows(jm.RowBlocks(np.full((20, 2), 1e40)))
+
+
+def test_sparse_matrices_are_told_how_to_be_dense():
+    with pytest.raises(ValueError, match=r"X is a sparse matrix of SciPy.*pass X\.toarray\(\)"):
+        as_features(scipy.sparse.csr_matrix(np.eye(3)))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_digits_that_a_cast_loses_are_told_by_column(several):
+    """Column 1 is 1e7 and -3 to 3 beside it, where numbers of single precision are 1 apart; column 2 disappears."""
+    X = np.random.default_rng(0).uniform(-3, 3, size=(200, 4)) + np.array([1e3, 1e7, 1e9, 0])
+    X[:, 3] = 1e9  # Constant as it was given.
+    words = r"[XZ] varies by little.*column 1 keeps 0\.8 digits, column 2 becomes constant\. Subtract X\.mean"
+    with pytest.warns(RuntimeWarning, match=words) as told:
+        all_as_features([X, X[::-1]], ["X", "Z"]) if several else as_features(X)
+    assert len(told) == 1 + several
+
+
+def test_whole_numbers_lose_digits_only_beyond_those_of_a_float():
+    X = np.arange(100)[:, None] % 5
+    np.testing.assert_array_equal(as_features(X + 10**7), X + 10**7)
+    for offset in (2**40, 2**60):
+        with pytest.warns(RuntimeWarning, match="column 0 becomes constant"):
+            as_features(X + offset)
+
+
+def test_double_precision_keeps_what_varies_beside_an_offset(float64):
+    X = np.random.default_rng(0).normal(size=(20, 2)) + 1e7
+    np.testing.assert_array_equal(as_features(X), X)
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------
@@ -116,8 +210,11 @@ def test_labels_of_a_test_set_are_positions_among_the_training_classes():
         ([[0, 1], [1, 0]], r"one label per row, shape \(n,\), but has shape \(2, 2\)"),
         ([], r"one label per row, shape \(n,\), but has shape \(0,\)"),
         (1, r"shape \(n,\), but has shape \(\)"),
-        ([2, 2, 2], r"at least two classes, but every label is (np\.int64\()?2"),
-        (["a", None], "but its dtype is object"),
+        ([2, 2, 2], r"at least two classes, but every label is 2\."),
+        (np.array(["a", 3], object), "but its dtype is object"),
+        (["a", None], r"y is missing in 1 of 2 rows \(NaN or None\): drop these rows"),
+        ([0.0, np.nan, np.nan], r"y is missing in 2 of 3 rows"),
+        (pandas.array([1, None, 2]), r"y is missing in 1 of 3 rows"),
     ],
 )
 def test_labels_that_are_none_are_refused(y, message):
