@@ -9,13 +9,14 @@ last that was finished. Nothing in it is pickled.
 import json
 import os
 import uuid
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["read_archive", "write_archive"]
+__all__ = ["read_archive", "why", "write_archive"]
 
 _HEADER, _MEMBERS = "__jaxmem__", "members"
 
@@ -56,8 +57,13 @@ def read_archive(path: str | os.PathLike[str], what: str) -> tuple[dict[str, np.
     """
     with open(path, "rb") as file:
         try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is no archive of arrays, or only the beginning of one")
+            file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = dict(archive)
+            if _HEADER not in arrays:
+                raise ValueError("it is an archive that something else than jaxmem wrote")
             header = json.loads(str(arrays.pop(_HEADER)))
             if not (isinstance(header, dict) and all(isinstance(array, np.ndarray) for array in arrays.values())):
                 raise ValueError("its members are no arrays")
@@ -65,5 +71,10 @@ def read_archive(path: str | os.PathLike[str], what: str) -> tuple[dict[str, np.
             if header.pop(_MEMBERS, sorted(arrays)) != sorted(arrays):
                 raise ValueError("it has not all of its members, or more")
         except Exception as error:  # Damage may surface anywhere below, as any exception.
-            raise ValueError(f"{path} is no {what}: {error!r}.") from error
+            raise ValueError(f"{path} is no {what}: {why(error)}.") from error
     return arrays, header
+
+
+def why(error: Exception) -> str:
+    """What a mistake says of itself, with its kind where that is not plain words."""
+    return (str(error) if isinstance(error, (ValueError, zipfile.BadZipFile)) else repr(error)).rstrip(".")

@@ -209,6 +209,24 @@ def test_foreign_and_corrupted_files_are_refused(permuted, tmp_path):
             jm.load(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("array.npy", "it is no archive of arrays, or only the beginning of one"),
+        ("text.txt", "it is no archive of arrays, or only the beginning of one"),
+        ("foreign.npz", "it is an archive that something else than jaxmem wrote"),
+        ("checkpoint.npz", "it holds something else, the checkpoint of a test say"),
+    ],
+)
+def test_what_is_loaded_instead_of_a_result_is_told_in_plain_words(name, why, tmp_path):
+    np.save(tmp_path / "array.npy", np.eye(2))
+    (tmp_path / "text.txt").write_text("0\n1\n")
+    np.savez(tmp_path / "foreign.npz", X=np.eye(2))
+    write(tmp_path / "checkpoint.npz", {"run": {}})
+    with pytest.raises(ValueError, match=rf"{name} is no result that jaxmem saved: {why}\.$"):
+        jm.load(tmp_path / name)
+
+
 def test_a_truncated_file_is_refused_and_closed_again(permuted, tmp_path):
     permuted.save(tmp_path / "whole.npz")
     whole = (tmp_path / "whole.npz").read_bytes()

@@ -19,7 +19,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from jaxmem.cli.commands import COMMANDS, Flat
-from jaxmem.cli.testing import Options
+from jaxmem.cli.testing import Options, words_of
 from jaxmem.inputs import one_of
 from jaxmem.settings import read_toml, with_values
 from jaxmem.studies import STUDIES
@@ -51,13 +51,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0 when done, 1 for a mistake in what was asked, 130 when interrupted, 143 when terminated.
+        The exit code: 0 when done, 1 for a mistake in what was asked, 130 when interrupted, 141 when whoever read what
+        is printed has ended (`head`, say), 143 when terminated.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    setting = None
     try:
-        _parsed(arguments)()
+        command = _parsed(arguments)
+        setting = command.keywords.get("setting")
+        command()
+    except BrokenPipeError:
+        return _UNREAD
     except (ValueError, OSError) as error:
-        message = str(error) if isinstance(error, _InFile) else _in_options(str(error), arguments)
+        message = str(error) if isinstance(error, _InFile) else _in_options(str(error), arguments, setting)
         print(f"jaxmem: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as interrupt:
@@ -69,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 # By the custom of shells: 128 and the number of the signal.
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_INTERRUPTED, _TERMINATED, _UNREAD = 128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + 13
 
 
 def program() -> None:
@@ -79,9 +85,17 @@ def program() -> None:
     shuts down beneath them crashes now and then. All files are closed by then, so the process just ends.
     """
     signal.signal(signal.SIGTERM, _terminate)
-    code = main()
+    try:
+        try:
+            code = main()
+        except SystemExit as ended:
+            code = ended.code
+        print(end="", flush=True)
+    except BrokenPipeError:
+        code = _UNREAD
+    if code == _UNREAD:  # Or Python would try once more, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if code in (_INTERRUPTED, _TERMINATED):
-        sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
@@ -91,7 +105,7 @@ def _terminate(*_: Any) -> None:
     raise _Terminated
 
 
-def _parsed(arguments: list[str]) -> Callable[[], None]:
+def _parsed(arguments: list[str]) -> functools.partial[None]:
     """The command that was asked for, with its options, to be called.
 
     Raises:
@@ -243,16 +257,31 @@ def _our_own(error: BaseException | None) -> ValueError | None:
     return None
 
 
-def _in_options(message: str, arguments: Sequence[str]) -> str:
+def _in_options(message: str, arguments: Sequence[str], setting: Any = None) -> str:
     """The message with options as they are typed, `--n-train`, where Python says `n_train`.
 
-    With a configuration file the choice may stand there, by its name in Python, unless its option was typed.
+    A name that is a plain word is an option where it is written as code, `source` or scheme='within', and arguments of
+    the library's functions are the files that were typed for them. With a configuration file the choice may stand
+    there, by its name in Python, unless its option was typed.
     """
-    names = {name for name in _fields(_DEFAULTS.get(_command(arguments))) if "_" in name}
+    names = set(_fields(_DEFAULTS.get(_command(arguments))))
     if _file_in(arguments) is not None:
         names &= {word.partition("=")[0].removeprefix("--").replace("-", "_") for word in arguments}
     options = {name: "--" + name.replace("_", "-") for name in names}
-    return re.sub(r"(?<![\w./-])\w+", lambda found: options.get(found[0], found[0]), message)
+    files = words_of(setting) if isinstance(setting, Options) else {}
+
+    def typed(found: re.Match[str]) -> str:
+        word, before, after = found[0], message[: found.start()], message[found.end() :]
+        if (name := found["code"] or found["argument"]) in options:
+            return " ".join([options[name], *filter(None, [found["word"] or found["number"]])])
+        if "_" in word and word in options:
+            return options[word]
+        # And not a word out of somebody's file.
+        alone = not before.endswith((":", "'")) and not re.match(r"\.\w|[/:'-]", after)
+        return files.get(word, word) if alone else word
+
+    code = r"`(?P<code>\w+)`|(?<![\w./(-])(?P<argument>\w+)=(?:'(?P<word>[^']*)'|(?P<number>\d+))?"
+    return re.sub(rf"{code}|(?<![\w./-])\w+", typed, message)
 
 
 def _fields(config: Any) -> Iterator[str]:

@@ -22,7 +22,7 @@ from jaxmem.streaming import Features, RowBlocks, as_rows
 from jaxmem.studies.experiment import CLASSIFIERS
 from jaxmem.validation import Holdout, KFold, Part, SharedStructure
 
-__all__ = ["Options", "as_values", "classifier_of", "conduct", "validation_of"]
+__all__ = ["Options", "as_values", "classifier_of", "conduct", "validation_of", "words_of"]
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,18 @@ class Options:
             the same rows in the same order.
         holdout: score independent rows with labels of their own: a file of their features.
         holdout_labels: their labels, a file or a name in that of the holdout; None: the name that LABELS is.
-        folds: score by cross-validation in so many folds, if there are neither copies nor a holdout.
+        folds: score by cross-validation in so many folds, if there are neither copies nor a holdout; None: 5.
         drop: columns of tables that are neither features nor labels.
-        classifier: a shallow classifier by name, "ridge", "lda", "centroid", "naive-bayes", "knn", "softmax" or "svm",
-            and settings if they are to be others, "ridge:alpha=10,standardize=True" say.
+        classifier: a shallow classifier by name, "ridge", "lda", "centroid", "naive-bayes", "knn" (the nearest row),
+            "knn10" (the ten nearest), "softmax" or "svm", and settings if they are to be others,
+            "ridge:alpha=10,standardize=True" say.
         memorization: tell learning from memorization on the copies, with the holdout, if there is one, beside them.
         metric: what is scored.
         alternative: "greater", "less" or "two-sided".
         scheme: "free", "within" or "whole": what may be exchanged with what.
         blocks: the block of each row, for "within" and "whole": a file, or a name in that of the features.
-        n_permutations: shuffles; the smallest p-value is 1 / (1 + this).
+        n_permutations: shuffles; the smallest p-value is 1 / (1 + this). A first look takes 999; functions of the
+            library take 9,999 if they are not told.
         seed: of the permutations.
     """
 
@@ -59,7 +61,7 @@ class Options:
     source: str | None = None
     holdout: str | None = None
     holdout_labels: str | None = None
-    folds: int = 5
+    folds: int | None = None
     drop: tuple[str, ...] = ()
     classifier: str = "ridge"
     memorization: bool = False
@@ -82,8 +84,14 @@ class Options:
             raise ValueError("holdout_labels are there, but no holdout: give a file of its features.")
         if self.copies is not None and self.holdout is not None and not self.memorization:
             raise ValueError("copies and holdout are both given: one test scores one of them; memorization takes both.")
-        if self.memorization and (self.metric, self.alternative, self.scheme) != ("accuracy", "greater", "free"):
-            raise ValueError("memorization is measured by accuracy under free permutations: leave out other choices.")
+        if self.folds is not None and (given := [name for name in ("copies", "holdout") if getattr(self, name)]):
+            raise ValueError(f"{given[0]} are scored, and rows are not divided: leave out folds={self.folds!r}.")
+        usual = {"metric": "accuracy", "alternative": "greater", "scheme": "free"}
+        others = [f"{name}={value!r}" for name in usual if (value := getattr(self, name)) != usual[name]]
+        if self.memorization and others:
+            raise ValueError(
+                f"memorization is measured by accuracy under free permutations: leave out {', '.join(others)}."
+            )
 
 
 def classifier_of(text: str) -> Classifier:
@@ -131,21 +139,23 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
 
     def read(where: str) -> Any:
         nonlocal columns
-        values, columns = read_features(where, without=_named(options), columns=columns)
+        values, columns = read_features(where, without=_named(options), drop=options.drop, columns=columns)
         check_shape(tuple(values.shape), where)
         return values
 
     # Labels first: a column that is misspelt is said with the nearest, not as a feature that is no number.
     y = read_labels(options.labels, options.features)
     rows = {where: read(where) for where in (options.features, options.copies, options.holdout) if where is not None}
+    if options.drop and columns is None:
+        raise ValueError(f"drop is of columns of tables, but {options.features} is an array: leave out `drop`.")
     n = rows[options.features].shape[0]
     if n != len(y):
         raise ValueError(
             f"{options.features} has {n} rows, but {options.labels} has {len(y)} labels: give one label per row."
         )
     by_fold = options.copies is None and options.holdout is None
-    if by_fold and not 2 <= options.folds <= n:
-        raise ValueError(f"folds must be 2 to {n}, the rows of {options.features}, but is {options.folds}.")
+    if by_fold and not 2 <= _folds(options) <= n:
+        raise ValueError(f"folds must be 2 to {n}, the rows of {options.features}, but is {_folds(options)}.")
     classifier, metric = classifier_of(options.classifier), METRICS[options.metric]
     streamed = not by_fold and _can_be_streamed(classifier, metric, y, rows[options.features], *rows.values())
 
@@ -176,7 +186,7 @@ def conduct(options: Options, checkpoint: Path, *, progress: bool) -> Permutatio
         classifier,
         features[options.features],
         y,
-        validation=copies or holdout or KFold(options.folds),
+        validation=copies or holdout or KFold(_folds(options)),
         metric=metric,
         alternative=options.alternative,
         scheme=options.scheme,
@@ -199,12 +209,23 @@ def validation_of(options: Options) -> str:
     """Which rows a test scores, in words."""
     named = {"copies of the rows": options.copies, "independent rows": options.holdout}
     words = [f"{rows} ({where})" for rows, where in named.items() if where is not None]
-    return " and ".join(words) or f"{options.folds} folds of the rows"
+    return " and ".join(words) or f"{_folds(options)} folds of the rows"
+
+
+def words_of(options: Options) -> dict[str, str]:
+    """What was typed for the arguments that functions of the library have, for their messages."""
+    to_score = " or ".join(where for where in (options.copies, options.holdout) if where is not None)
+    words = {"X": options.features, "y": options.labels, "X_val": to_score, "y_val": options.holdout_labels}
+    return {name: typed for name, typed in words.items() if typed}
+
+
+def _folds(options: Options) -> int:
+    return 5 if options.folds is None else options.folds
 
 
 def _named(options: Options) -> list[str]:
     """The columns of tables that are something else than features."""
-    named = options.labels, options.blocks, options.source, options.holdout_labels, *options.drop
+    named = options.labels, options.blocks, options.source, options.holdout_labels
     return [name for name in named if name is not None]
 
 

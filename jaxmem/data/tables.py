@@ -38,12 +38,19 @@ class _File(NamedTuple):
     table: bool = False
 
 
-def read_features(where: str, *, without: Collection[str] = (), columns: tuple[str, ...] | None = None) -> Features:
+def read_features(
+    where: str,
+    *,
+    without: Collection[str] = (),
+    drop: Iterable[str] = (),
+    columns: tuple[str, ...] | None = None,
+) -> Features:
     """Read one row of features per example.
 
     Args:
         where: a file, FILE or FILE:NAME: .npy, .npz, .csv, .tsv, .parquet, .h5, .hdf5 or .zarr.
         without: columns of a table that are no features; those that it does not have are passed over.
+        drop: columns that are no features either, and that a table has to have where all of it are wanted.
         columns: the columns that are wanted, in this order; None: all of them, as they stand.
 
     Raises:
@@ -56,7 +63,10 @@ def read_features(where: str, *, without: Collection[str] = (), columns: tuple[s
         return Features(file.read(_member(file, name, ("X", "features"))), None)
     if name is not None:
         raise ValueError(f"{path} is a table, of which all columns are read: leave out {name!r}.")
-    names = tuple(column for column in file.names if column not in without)
+    drop = list(drop)
+    for column in drop if columns is None else ():
+        one_of(column, file.names, f"a column of {path} to drop")
+    names = tuple(column for column in file.names if column not in (*without, *drop))
     if columns is not None:
         if lacking := [column for column in columns if column not in names]:
             raise ValueError(f"{path} lacks columns that the other features have: {_listed(lacking)}.")
@@ -88,10 +98,18 @@ def read_labels(where: str, beside: str, what: str = "labels") -> np.ndarray:
     """
     path, name = _split(where) if is_file(where) else (_split(beside)[0], where)
     file = _open(path)
+    kinds = ", ".join(_READERS)
+    found = is_file(where) or not Path(where).expanduser().is_file()
+    no_file = f"there is no file {where}" if found else f"the file {where} is of no kind that is read"
+    if not is_file(where) and file.names == [""]:
+        raise ValueError(
+            f"{what} in {path} cannot be {where!r}, for that file is one array without a name; and {no_file}. Give a "
+            f"file of them: {kinds}."
+        )
     try:
         member = _member(file, name, ("y", "labels"), what)
     except ValueError as error:
-        raise ValueError(f"{error} Or name a file of them.") from error
+        raise ValueError(f"{error} Or name a file of them." if found else f"{error} And {no_file}: {kinds}.") from error
     values = np.asarray(file.read(member))
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

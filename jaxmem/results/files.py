@@ -7,8 +7,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from jaxtyping import jaxtyped
 
-from jaxmem.archives import read_archive
+from jaxmem.archives import read_archive, why
 from jaxmem.inference import BesagClifford, Betting
+from jaxmem.inputs import one_of
 from jaxmem.results.base import DIAGNOSTIC, FORMAT, Saved
 from jaxmem.results.memorization import MemorizationTest
 from jaxmem.results.permutation import PermutationTest, PermutationTests
@@ -49,9 +50,11 @@ def load(path: str | os.PathLike[str]) -> Any:
     what = "result that jaxmem saved"
     arrays, header = read_archive(path, what)
     try:
+        if "jaxmem" not in header:
+            raise ValueError("it holds something else, the checkpoint of a test say")
         version = header.pop("jaxmem")
         if version <= FORMAT:
-            kind = types[header.pop("type")]
+            kind = types[one_of(header.pop("type"), types, "its type")]
             if (rule := header.get("stopping")) is not None:
                 rules = {rule.__name__: rule for rule in (BesagClifford, Betting)}
                 header["stopping"] = rules[rule.pop("rule")](**rule)
@@ -61,7 +64,7 @@ def load(path: str | os.PathLike[str]) -> Any:
                 values["diagnostics"] = {name.removeprefix(DIAGNOSTIC): values.pop(name) for name in names}
             return _checked(kind(**values))
     except Exception as error:
-        raise ValueError(f"{path} is no {what}: {error!r}.") from error
+        raise ValueError(f"{path} is no {what}: {why(error)}.") from error
     raise ValueError(f"{path} has format {version}, but this jaxmem reads up to {FORMAT}: upgrade jaxmem.")
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 import xarray
 
-from jaxmem.cli import main
+from jaxmem.cli import main, program
 from jaxmem.cli.commands import COMMANDS
 from jaxmem.data import load
 from jaxmem.studies import STUDIES, Record
@@ -49,6 +49,19 @@ def test_without_a_command_all_are_named(capsys):
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 2 and "Expected one of {run, test, study," in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["datasets"], ["study", "epochs", "--help"]])
+def test_a_reader_that_has_ended_is_no_mistake(arguments, monkeypatch, capfd):
+    """`jaxmem datasets | head -0`: nothing is said of it, not even as Python ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "argv", ["jaxmem", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with open(writer, "w") as out, monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "stdout", out)
+        program()
+    assert ended.value.code == 141 and capfd.readouterr().err == ""
 
 
 def test_run_writes_the_results_and_prints_the_table(tmp_path, capsys):

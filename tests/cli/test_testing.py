@@ -171,10 +171,36 @@ def test_the_verdict_is_printed(here, capsys):
             ["X.npy:foo", "y.npy"],
             "the array in X.npy cannot be 'foo', for that file is one array without a name: write",
         ),
-        (["X.npy", "kind"], "labels in X.npy cannot be 'kind', for that file is one array without a name"),
+        (
+            ["X.npy", "kind"],
+            "labels in X.npy cannot be 'kind', for that file is one array without a name; and there is no file kind. "
+            "Give a file of them: .npy,",
+        ),
+        (["X.npy", "y.txt"], "and the file y.txt is of no kind that is read. Give a file of them: .npy,"),
+        (["table.csv", "y.txt"], "'kind', 'site', but is 'y.txt'. And the file y.txt is of no kind that is read: .npy"),
+        (
+            ["table.csv", "kind", "--drop", "stie"],
+            "table.csv to drop must be one of 'a', 'b', 'c', 'kind', 'site', but",
+        ),
+        (["table.csv", "kind", "--drop", "stie"], "is 'stie'. Did you mean 'site'?"),
+        (["X.npy", "y.npy", "--drop", "a"], "of columns of tables, but X.npy is an array: leave out --drop."),
+        (["X.npy", "y.npy", "--copies", "X.npy", "--folds", "5"], "copies are scored, and rows are not divided: leave"),
+        (
+            ["X.npy", "y.npy", "--copies", "rows.npy"],
+            "rows.npy has 39 rows, but X.npy has 40: without --source they must be the same rows in the same order. "
+            "Pass --source, the training row that each row of rows.npy was made from.",
+        ),
+        (
+            ["X.npy", "y.npy", "--scheme", "within"],
+            "--scheme within needs blocks: pass --blocks, one integer or string",
+        ),
+        (["X.npy", "ones.npy"], "ones.npy must hold at least two classes, but every label is 1."),
+        (
+            ["X.npy", "y.npy", "--copies", "X.npy", "--memorization", "--metric", "margin", "--alternative", "less"],
+            "under free permutations: leave out --metric margin, --alternative less.",
+        ),
         (["X.npy", "y.npy:foo"], "write y.npy alone. Or name a file of them."),
         (["X.npy", "y.npy", "--memorization"], "memorization is about perturbed copies"),
-        (["X.npy", "y.npy", "--scheme", "within"], "blocks"),
         (["X.npy", "y.npy", "--folds", "41"], "folds must be 2 to 40, the rows of X.npy, but is 41"),
         (["X.npy", "y.npy", "--folds", "1"], "folds must be 2 to 40"),
         (["table.csv", "labels"], "but is 'labels'. Or name a file of them."),
@@ -191,6 +217,9 @@ def test_the_verdict_is_printed(here, capsys):
 )
 def test_a_mistake_is_said_clearly_and_leaves_nothing(arguments, words, here, capsys):
     np.save("short.npy", y[:-1])
+    np.save("rows.npy", X[:-1])
+    np.save("ones.npy", np.ones_like(y))
+    np.savetxt("y.txt", y)
     np.save("bad.npy", np.full_like(X, np.nan))
     np.save("objects.npy", np.array(["a", None] * 20, object), allow_pickle=True)
     (here / "german.csv").write_text("a;y\n1,5;0\n2,5;1\n")
