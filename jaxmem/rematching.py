@@ -18,11 +18,11 @@ from jaxtyping import Array, Int, Integer
 from jaxmem.batches import in_batches
 from jaxmem.devices import fetched
 from jaxmem.fits import BlockwiseFit, HostFit, PreparedFit
+from jaxmem.results import MATCHINGS
 
 __all__ = ["rematched_counts"]
 
-# Copies are matched with other rows so many times, under so many labellings: the smallest p-value of that is 0.01.
-_REMATCHINGS = 99
+# Copies are matched with other rows under so many labellings.
 _LABELLINGS = 99
 
 
@@ -83,7 +83,7 @@ def _counts(
     order_key, steps_key = jax.random.split(key)
     n = labels.shape[1]
     order = jax.random.permutation(order_key, n)
-    steps = jnp.append(0, 1 + jax.random.permutation(steps_key, n - 1)[:_REMATCHINGS])
+    steps = jnp.append(0, 1 + jax.random.permutation(steps_key, n - 1)[:MATCHINGS])
     return {
         view: fetched(_matches(predicted, labels, fit.sources[view], order, steps))
         for view, predicted in fit.predictions(labels).items()

@@ -144,6 +144,17 @@ def test_the_verdict_adjusts_for_there_being_two():
         test.verdict(1.0)
 
 
+@pytest.mark.parametrize(("n", "shows"), [(39, False), (40, True)])
+def test_the_verdict_says_where_rows_are_too_few_for_memorization(n, shows):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n, 6))
+    copies = jm.SharedStructure(features)
+    test = jm.memorization_test(jm.KNeighbors(1), features, np.arange(n) % 2, copies, n_permutations=99)
+    verdict = test.verdict()
+    assert verdict.memorization == shows
+    assert ("memorization cannot show at this level: its p-value is 0.026 or more" in str(verdict)) != shows
+
+
 def test_a_perfect_null_leaves_nothing_to_learn_and_the_verdict_says_so():
     verdict = result(np.ones(99), CHANCE, 1.0).verdict()
     assert "nothing is left that learning could add" in str(verdict) and "nan" in str(verdict)

@@ -107,6 +107,23 @@ def test_a_metric_of_ones_own_is_computed_block_by_block_and_its_ties_are_tolera
 # --- What the result depends on, and what not -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("stopping", [None, jm.BesagClifford(5)], ids=str)
+def test_the_scale_of_a_statistic_does_not_matter(stopping):
+    options = {"metric": "margin", "n_permutations": 99, "stopping": stopping}
+    for scale in (1, 1e-3, 1e-5):
+        test = run(jm.NearestCentroid(), scale * X, validation=jm.SharedStructure(scale * X_val), **options)
+        shown = float(repr(test).split("statistic ")[1].split()[0])
+        assert test.pvalue == 0.01 and shown == pytest.approx(test.statistic, rel=1e-3)
+
+
+def test_a_score_that_is_the_same_for_all_labels_is_said_to_be():
+    blind = run(X=1e-7 * X, validation=jm.SharedStructure(1e-7 * X_val))  # Beside the penalty there is nothing left.
+    perfect = run(jm.KNeighbors(1), validation=jm.SharedStructure(X))
+    for test in (blind, perfect):
+        assert test.pvalue == 1 and "the same for all labels" in repr(test) and "no power" in test._repr_html_()
+    assert "the same for all labels" not in repr(run())
+
+
 def test_more_permutations_only_add_to_the_null():
     few, many = run(n_permutations=5), run(n_permutations=19)
     np.testing.assert_array_equal(few.null_distribution, many.null_distribution[:5])

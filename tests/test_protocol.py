@@ -14,7 +14,7 @@ from helpers import blobs, decisions_by_blocks, labellings
 from sklearn.neighbors import NearestCentroid
 
 import jaxmem as jm
-from jaxmem.classifiers import Classifier, base
+from jaxmem.classifiers import Classifier, as_classifier, base
 from jaxmem.classifiers.base import ClassSums
 
 
@@ -213,6 +213,30 @@ def test_the_documented_example_equals_nearest_centroid_of_scikit_learn():
     for index, score in enumerate([test.statistic, *test.null_distribution]):
         refit = NearestCentroid().fit(X, test.labels(index))
         assert score == pytest.approx(refit.score(X_val, np.arange(17) % 3))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "roc_auc_ovr", "margin"])
+@pytest.mark.parametrize("turned", [lambda scores: scores[:, :1], jnp.transpose], ids=["one column", "transposed"])
+def test_scores_of_another_shape_are_refused(metric, turned):
+    @dataclass(frozen=True)
+    class Turned(jm.Ridge):
+        def decision(self, state, params, rows):
+            return turned(super().decision(state, params, rows))
+
+    expected = r"scores of Turned must have a row .* shape \(17, 3\), but they have \((17, 1|3, 17)\)"
+    for batch_size in (None, 4):
+        with pytest.raises(ValueError, match=expected):
+            options = {"n_permutations": 9, "metric": metric, "batch_size": batch_size}
+            jm.permutation_test(Turned(), X, y, validation=jm.Holdout(X_val, np.arange(17) % 3), **options)
+
+
+def test_classifiers_that_may_change_are_refused():
+    class Changeable:
+        prepare = rows = fit = decision = staticmethod(lambda *_: None)
+
+    for classifier in (Changeable(), dataclass(Changeable)()):
+        with pytest.raises(ValueError, match="must be a frozen dataclass of its hyperparameters"):
+            as_classifier(classifier)
 
 
 def test_class_sums_are_the_sums_of_the_rows_of_each_class():

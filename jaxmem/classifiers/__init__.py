@@ -40,8 +40,19 @@ def as_classifier(classifier: Any) -> Classifier | HostClassifier:
         Estimator(estimator=GaussianNB(), n_jobs=None)
     """
     if isinstance(classifier, (Classifier, HostClassifier)) and not isinstance(classifier, type):
+        if isinstance(classifier, Classifier) and not _is_a_value(classifier):
+            raise ValueError(
+                f"{type(classifier).__name__} must be a frozen dataclass of its hyperparameters, "
+                "@dataclass(frozen=True): programs are compiled once for all equal classifiers, and kept."
+            )
         return classifier
     if hasattr(classifier, "get_params") and not isinstance(classifier, type):
         return Estimator(classifier)
     what = f"the class {classifier.__name__}; call it first" if isinstance(classifier, type) else repr(classifier)
     raise ValueError(f"classifier must be one of jaxmem's (jm.Ridge(), say) or of scikit-learn's, but is {what}.")
+
+
+def _is_a_value(classifier: Classifier) -> bool:
+    """Whether it is hashed by what it says and not by where it is, or cannot change at least."""
+    frozen = getattr(getattr(classifier, "__dataclass_params__", None), "frozen", False)
+    return frozen or type(classifier).__hash__ not in (None, object.__hash__)

@@ -57,7 +57,8 @@ class _Rows(NamedTuple):
 class KNeighbors:
     """Classifier by the votes of the nearest training rows; equals scikit-learn's `KNeighborsClassifier`.
 
-    Ties between votes go to the first class, ties between distances to the first row.
+    Ties between votes go to the first class, equal distances to the first row; those of features on a grid, such as
+    indicators and counts, are equal to the last bit.
 
     Args:
         n_neighbors: how many training rows vote, at least 1 and at most the number of training rows.
@@ -86,13 +87,13 @@ class KNeighbors:
         one_of(self.weights, ("uniform", "distance"), "weights")
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
-        """Move the origin to the mean, or the rows on to the unit sphere."""
+        """Move the origin near the mean, or the rows on to the unit sphere."""
         if self.n_neighbors > X.shape[0]:
             raise ValueError(
                 f"n_neighbors is {self.n_neighbors}, but there are only {X.shape[0]} training rows to choose from."
             )
         # Distances stay when the origin moves, and the cancellation in computing them shrinks; angles do not stay.
-        origin = X.mean(axis=0) if self.metric == "euclidean" else jnp.zeros_like(X[0])
+        origin = _near_the_mean(X) if self.metric == "euclidean" else jnp.zeros_like(X[0])
         return _State(origin, self._placed(X, origin), n_classes)
 
     def rows(self, state: _State, X_new: Float[Array, "m d"]) -> _Rows:
@@ -185,3 +186,13 @@ class KNeighbors:
         zero = distances == 0
         inverse = jnp.where(zero.any(axis=1, keepdims=True), zero, 1 / jnp.where(zero, 1, distances))
         return (inverse / inverse.sum(axis=1, keepdims=True)).astype(placed.dtype)
+
+
+def _near_the_mean(X: Float[Array, "n d"]) -> Float[Array, " d"]:
+    """The mean, rounded to a sixteenth or so of the range of each feature.
+
+    To a power of two: features on a grid, such as indicators and counts, stay on one, and equal distances equal.
+    """
+    origin, span = X.mean(axis=0), X.max(axis=0) - X.min(axis=0)
+    step = jnp.ldexp(jnp.ones_like(span), jnp.frexp(span)[1] - 4)
+    return jnp.where(span > 0, jnp.round(origin / step) * step, X[0])

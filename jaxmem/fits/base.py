@@ -108,6 +108,11 @@ def measured(metric: Metric, classifier: Classifier, n_classes: int) -> Callable
     meaning = scores_for(metric, classifier, n_classes)
 
     def measure(scores: Any, labels: Integer[Array, " m"]) -> Any:
+        if scores.shape[-2:] != (expected := (len(labels), n_classes)):
+            raise ValueError(
+                f"scores of {type(classifier).__name__} must have a row for each of the rows to score and a column for "
+                f"each class, two of them for two classes, too: shape {expected}, but they have {scores.shape}."
+            )
         if scores.ndim > 2:
             return jax.vmap(measure, (0, None))(scores, labels)
         return metric.partial(meaning(scores), labels)
@@ -136,6 +141,7 @@ def deciding(classifier: Classifier, needs: str, state: Any) -> Callable[[Any, A
 def scored(
     classifier: Classifier,
     metric: Metric,
+    n_classes: int,
     decide: Callable[[Any, Any], Any],
     params: Any,
     rows: Any,
@@ -158,7 +164,7 @@ def scored(
     def block(arrays: tuple[Any, dict[str, Array]]) -> tuple[dict[str, Any], Array | None]:
         rows, block_targets = arrays
         scores = decide(params, rows)
-        total = measured(metric, classifier, scores.shape[-1])
+        total = measured(metric, classifier, n_classes)
         totals = {kind: jax.vmap(total, (0, 1))(scores, t) for kind, t in block_targets.items()}
         if counted is None:
             return totals, None

@@ -72,7 +72,7 @@ class BlockwiseFit(OfParts):
         params = self._fitted(labels)
         totals: dict[Any, dict[str, Any]] = {}
         recovered: dict[Any, Any] = {}
-        static = self._classifier, self._metric, self._blocks is not None, self._mesh
+        static = self._classifier, self._metric, self._n_classes, self._blocks is not None, self._mesh
         for view, part in self._parts.items():
             counts = counted if self._examples and part.own is None else None
             sums: Any = None
@@ -189,10 +189,11 @@ def _solved(classifier: ClassSums, mesh: Mesh | None, state: Any, sums: tuple[Ar
     return shared_out(solve, mesh, state, sums)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
 def _scores(
     classifier: Any,
     metric: Metric,
+    n_classes: int,
     by_blocks: bool,
     mesh: Mesh | None,
     block: Block,
@@ -207,8 +208,8 @@ def _scores(
         if own is None and source is None:
             labels, others = jax.tree.map(lambda of_all: _cut(of_all, start, len(X)), (labels, others))
         targets = targets_by_kind(source, own, labels, others)
-        decide = _decide(classifier, by_blocks, state)
-        totals, recovered = scored(classifier, metric, jax.vmap(decide, (0, None)), params, X, targets, counted)
+        decide = jax.vmap(_decide(classifier, by_blocks, state), (0, None))
+        totals, recovered = scored(classifier, metric, n_classes, decide, params, X, targets, counted)
         return totals, None if recovered is None else recovered[None]
 
     return over_rows(score, mesh, block, whole, split)

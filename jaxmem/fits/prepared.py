@@ -67,7 +67,7 @@ class PreparedFit(OfParts):
     ) -> Totals:
         """Fit and score a batch of labellings."""
         train = None if self._train is None else jnp.asarray(self._train)
-        static = self._classifier, self._metric, self._examples, self._mesh
+        static = self._classifier, self._metric, self._n_classes, self._examples, self._mesh
         return _batch(*static, (self._state, self._views, train), (labels, others, counted))
 
     def predictions(self, labels: Integer[Array, "size n"]) -> dict[Any, Integer[Array, "size m"]]:
@@ -111,14 +111,17 @@ def _of_one(
     return params, [deciding(classifier, needs, state)(params, rows) for rows in blocks]
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _batch(classifier: Classifier, metric: Metric, examples: bool, mesh: Mesh | None, whole: Any, split: Any) -> Totals:
-    return shared_out(partial(_totals, classifier, metric, examples), mesh, whole, split)
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _batch(
+    classifier: Classifier, metric: Metric, n_classes: int, examples: bool, mesh: Mesh | None, whole: Any, split: Any
+) -> Totals:
+    return shared_out(partial(_totals, classifier, metric, n_classes, examples), mesh, whole, split)
 
 
 def _totals(
     classifier: Classifier,
     metric: Metric,
+    n_classes: int,
     examples: bool,
     whole: tuple[Any, dict[Any, View], Int[Array, " k"] | None],
     split: tuple[Integer[Array, "size n"], Integer[Array, "size n"] | None, Bool[Array, " size"]],
@@ -130,9 +133,8 @@ def _totals(
     def score(view: View) -> tuple[dict[str, Any], Int[Array, " m"] | None]:
         targets = targets_by_kind(view.source, view.own, labels, others)
         decide = deciding(classifier, metric.needs, state)
-        return scored(
-            classifier, metric, decide, params, view.rows, targets, counted if examples and view.own is None else None
-        )
+        counts = counted if examples and view.own is None else None
+        return scored(classifier, metric, n_classes, decide, params, view.rows, targets, counts)
 
     by_view = {name: score(view) for name, view in views.items()}
     diagnose = getattr(classifier, "diagnostics", None)

@@ -32,8 +32,8 @@ def pvalue(
         statistic: the observed one.
         null_distribution: the statistics under B random permutations, without the observed one.
         alternative: "greater", "less", or "two-sided" (twice the smaller of the two, at most 1; SciPy's definition).
-        rounding: differences up to `rounding * max(1, |statistic|)` count as ties; 100 times the machine epsilon of
-            the precision that the statistics were computed in is SciPy's choice.
+        rounding: differences up to `rounding * |statistic|` count as ties; 100 times the machine epsilon of the
+            precision that the statistics were computed in is SciPy's choice.
 
     Raises:
         ValueError: an unknown alternative, or a statistic that is NaN.
@@ -123,8 +123,7 @@ def check_defined(statistics: Float[np.ndarray, " labellings"]) -> None:
 
 def tolerance(statistics: np.ndarray, rounding: float) -> np.ndarray:
     """Up to which difference others tie with these statistics; infinite ones tie with themselves."""
-    finite = np.isfinite(statistics)
-    return np.where(finite, rounding * np.maximum(1, np.abs(np.where(finite, statistics, 0))), 0)
+    return np.asarray(rounding * np.abs(np.where(np.isfinite(statistics), statistics, 0)))
 
 
 def _with_observed(n_extreme: int | np.integer, n_permutations: int) -> float:

@@ -2,11 +2,12 @@
 
 from jaxmem.results.base import as_saved, key_fields
 from jaxmem.results.files import load
-from jaxmem.results.memorization import MemorizationTest, Verdict, learning_index, memorization_index
+from jaxmem.results.memorization import MATCHINGS, MemorizationTest, Verdict, learning_index, memorization_index
 from jaxmem.results.permutation import PermutationTest, PermutationTests
 from jaxmem.results.similarity import GroupSimilarityTest, SimilarityTest, SimilarityTests
 
 __all__ = [
+    "MATCHINGS",
     "GroupSimilarityTest",
     "MemorizationTest",
     "PermutationTest",

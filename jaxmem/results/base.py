@@ -12,7 +12,7 @@ from jaxtyping import Array, Integer, Key
 from jaxmem.archives import write_archive
 from jaxmem.permutations import Stream, plan
 
-__all__ = ["DIAGNOSTIC", "FORMAT", "Result", "Saved", "as_saved", "key_fields"]
+__all__ = ["DIAGNOSTIC", "FORMAT", "Result", "Saved", "as_saved", "decimals", "key_fields"]
 
 FORMAT = 1
 
@@ -93,3 +93,9 @@ def as_saved(blocks: Any) -> np.ndarray | None:
         return None
     blocks = np.asarray(blocks)
     return blocks.astype(str) if blocks.dtype == object else blocks
+
+
+def decimals(*scores: float) -> list[str]:
+    """Scores of one scale as they print: with four decimals, or with four digits where decimals would hide them all."""
+    form = ".4g" if 0 < max(map(abs, scores)) < 0.01 else ".4f"
+    return [format(score, form) for score in scores]

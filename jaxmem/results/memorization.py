@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import pandas
     import xarray
 
-__all__ = ["MemorizationTest", "Verdict", "learning_index", "memorization_index"]
+__all__ = ["MATCHINGS", "MemorizationTest", "Verdict", "learning_index", "memorization_index"]
+
+# Copies are matched with other rows so many times, fewer where there are fewer rows: the smallest p-value is 0.01.
+MATCHINGS = 99
 
 
 def memorization_index(paired: Any, broken: Any) -> Any:
@@ -200,8 +203,13 @@ class MemorizationTest(Result):
             )
         if not (learns and memorizes):
             lines.append(
-                "What does not show may be there all the same: another classifier, a weaker perturbation or more "
-                "permutations see more."
+                "What does not show may be there all the same: another classifier, a weaker perturbation, more rows or "
+                "more permutations see more."
+            )
+        smallest = 1 / min(1 + MATCHINGS, len(self.y))
+        if not memorizes and smallest > (alpha if learns else alpha / 2):
+            lines.append(
+                f"Of {len(self.y)} rows, memorization cannot show at this level: its p-value is {smallest:.2g} or more."
             )
         if np.isnan(self.learning):
             lines.append("The paired null is perfect: nothing is left that learning could add.")

@@ -18,13 +18,16 @@ from jaxmem.inference import (
     tail_pvalue,
 )
 from jaxmem.inputs import as_number
-from jaxmem.results.base import Result
+from jaxmem.results.base import Result, decimals
 from jaxmem.results.html import facts, histogram, listing
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["PermutationTest", "PermutationTests"]
+
+
+_BLIND = "the same for all labels: the classifier tells nothing from these features, or recovers whatever labels"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -219,9 +222,11 @@ class PermutationTest(Result):
         null = np.atleast_2d(self.null_distribution.T)
         rows = []
         for observed, permuted, p in zip(np.ravel(self.statistic), null, np.ravel(self.pvalue), strict=True):
+            score, mean, spread = decimals(observed, permuted.mean(), permuted.std())
             rows += [
-                ("statistic", f"{observed:.4f}"),
-                ("null", f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"),
+                ("statistic", score),
+                ("null", f"{mean} ± {spread} (B = {permuted.size})"),
+                *([("no power", _BLIND)] if (permuted == observed).all() else []),
                 ("p-value", f"{p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})"),
             ]
         if self.stopping is not None:
@@ -234,8 +239,10 @@ class PermutationTest(Result):
         null = np.atleast_2d(self.null_distribution.T)
         lines = [f"PermutationTest({self.classifier}, {self.metric})"]
         for observed, permuted, p in zip(np.ravel(self.statistic), null, np.ravel(self.pvalue), strict=True):
-            spread = f"{permuted.mean():.4f} ± {permuted.std():.4f} (B = {permuted.size})"
-            lines.append(f"  statistic {observed:.4f}   null {spread}")
+            score, mean, spread = decimals(observed, permuted.mean(), permuted.std())
+            lines.append(f"  statistic {score}   null {mean} ± {spread} (B = {permuted.size})")
+            if (permuted == observed).all():
+                lines.append(f"  {_BLIND}")
             lines.append(f"  p = {p:.4g} ({self.alternative}{', every labelling' if self.exact else ''})")
         if self.stopping is not None:
             lines.append(f"  {self.stopping!r}: {len(self.null_distribution)} of {self.n_permutations} permutations")
@@ -314,7 +321,7 @@ class PermutationTests(Result):
         drawn = "every labelling" if self.exact else f"B = {self.n_permutations}"
         columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted
         rows = [
-            (str(name), f"{statistic:.4f}", f"{mean:.4f}", f"{p:.4g}", f"{adjusted:.4g}")
+            (str(name), *decimals(statistic, mean), f"{p:.4g}", f"{adjusted:.4g}")
             for name, statistic, mean, p, adjusted in zip(*columns, strict=True)
         ]
         title = f"PermutationTests: {self.classifier}, {self.metric}, {self.correction}, {drawn}"
@@ -332,7 +339,8 @@ class PermutationTests(Result):
         ]
         columns = self.names, self.statistic, self.null_mean, self.pvalue, self.pvalue_adjusted, self.rejected
         for name, statistic, mean, p, adjusted, rejected in zip(*columns, strict=True):
-            scores = f"statistic {statistic:.4f}   null {mean:.4f}"
+            score, of_null = decimals(statistic, mean)
+            scores = f"statistic {score}   null {of_null}"
             mark = " *" if rejected else ""
             lines.append(f"  {name:<{width}}  {scores}   p = {p:.4g}   adjusted {adjusted:.4g}{mark}")
         return "\n".join(lines)

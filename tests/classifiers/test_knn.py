@@ -57,6 +57,19 @@ def test_ties_between_distances_go_to_the_first_row_and_between_votes_to_the_fir
     np.testing.assert_array_equal(scores, [[[0.5, 0.5]]])  # Rows 0 and 3 vote 1 and 0; argmax takes class 0.
 
 
+@pytest.mark.parametrize("offset", [0, 1_000])
+@pytest.mark.parametrize("highest", [1, 2, 9])  # Indicators, and counts.
+def test_ties_are_ties_of_features_on_a_grid(highest, offset):
+    rng = np.random.default_rng(highest)
+    X, X_val = rng.integers(0, highest + 1, (60, 5)) + offset, rng.integers(0, highest + 1, (40, 5)) + offset
+    squares = ((X_val[:, None, :] - X[None, :, :]) ** 2).sum(axis=2)
+    first = np.argsort(squares, axis=1, kind="stable")
+    assert (np.sort(squares, axis=1)[:, 0] == np.sort(squares, axis=1)[:, 1]).any()
+    for n_neighbors in (1, 5):
+        found = neighbours(n_neighbors, X.astype(np.float32), X_val.astype(np.float32))
+        np.testing.assert_array_equal(found, first[:, :n_neighbors])
+
+
 @pytest.mark.parametrize("weights", ["uniform", "distance"])
 @pytest.mark.parametrize("n_neighbors", [1, 2, 5, knn._FEW_NEIGHBORS, knn._FEW_NEIGHBORS + 1])
 @pytest.mark.parametrize("n_classes", [2, 7, 300])
