@@ -70,7 +70,7 @@ def test_prediction_depth_by_hand():
     """Rows on a line, one neighbour: each layer puts the third pair beside another one."""
     y = np.array([0, 0, 1, 1, 0, 0])
     places = {
-        "input": [0, 0.1, 5, 5.1, 5.25, 5.4],  # Row 4's nearest is row 3 (0.15 away), and so is row 5's row 4.
+        "input": [0, 0.1, 5, 5.1, 5.25, 5.45],  # Row 4's nearest is row 3 (0.15 away), and so is row 5's row 4.
         "layer1": [0, 0.1, 5, 5.1, 9, 9.1],
     }
     layers = {name: np.array(row)[:, None] for name, row in places.items()}
