@@ -123,9 +123,9 @@ def permutation_test(
         raise ValueError(f"stopping must be jm.BesagClifford(...), jm.Betting(...) or None, but is {stopping!r}.")
     if stopping is not None and example_scores:
         raise ValueError("example_scores are shares of a fixed number of permutations: leave out stopping for them.")
+    check_design(validation)
 
     # Folds are made of X, and of the labels.
-    check_design(validation)
     taken = validation if isinstance(validation, KFold) else _Taken(validation)
 
     def up_to(total: int, done: Done | None = None) -> PermutationTest:
