@@ -281,7 +281,7 @@ def test_nothing_is_sent_from_one_device_to_another(unchecked):
     fit = prepared.PreparedFit(jm.Ridge(), accuracy, jnp.float32(X), 3, rows, examples=True, mesh=mesh)
     whole = fit._state, fit._views, None
     split = np.tile(y.astype(np.uint8), (4, 1)), None, np.ones(4, bool)
-    program = prepared._batch.lower(jm.Ridge(), accuracy, True, mesh, whole, split).compile().as_text()
+    program = prepared._batch.lower(jm.Ridge(), accuracy, 3, True, mesh, whole, split).compile().as_text()
     assert "num_partitions=2" in program
     for collective in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
         assert collective not in program
