@@ -91,9 +91,8 @@ class RSA:
             values = jnp.sqrt(values)
         lowest, largest = _ends(values)
         varies = varies & (largest > lowest)  # Ranks do not, where all lie in one cell.
-        off = jnp.where(
-            diagonal, 0, values - lowest
-        )  # The mean of nearly equal ones is rounded by more than they vary.
+        # Their mean would be rounded by more than nearly equal ones vary.
+        off = jnp.where(diagonal, 0, values - lowest)
         return unit(jnp.where(diagonal | ~varies, 0, off - off.sum() / (n * (n - 1))))
 
     def compare(self, a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
