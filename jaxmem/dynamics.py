@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from jaxmem.classifiers import KNeighbors
-from jaxmem.inputs import as_features, as_labels, as_number
+from jaxmem.inputs import as_array, as_features, as_labels, as_number, float_type
 from jaxmem.metrics import margins
 
 __all__ = ["LearningDynamics", "epochs_to_accuracy", "learning_dynamics", "prediction_depth"]
@@ -64,13 +64,15 @@ def learning_dynamics(logits: Any, y: Any, epochs: Sequence[int] | None = None) 
     Events between two epochs that were looked at are not seen: look at every epoch to count forgetting.
 
     Args:
-        logits: (..., epochs, n, C), of all examples after each epoch; an axis in front may be that of networks.
+        logits: (..., epochs, n, C), of all examples after each epoch; an axis in front may be that of networks. Read in
+            double precision where they have it and JAX allows it, else in single: what does not differ there is tied.
+            Of tied logits the first class is the prediction.
         y: labels, integers from 0 to C - 1: (n,), or (..., n) where those of the networks differ.
         epochs: the numbers of the epochs, (epochs,), increasing; None: 1, 2, ...
 
     Raises:
-        ValueError: shapes that do not fit each other, labels out of range, logits that are NaN, or epochs that do not
-            increase.
+        ValueError: shapes that do not fit each other, labels out of range, logits that are not finite, or epochs that
+            do not increase.
 
     Example:
         >>> import numpy as np
@@ -82,22 +84,24 @@ def learning_dynamics(logits: Any, y: Any, epochs: Sequence[int] | None = None) 
         >>> seen.forgetting_events
         array([1., 0.])
     """
-    logits, y = np.asarray(logits), np.asarray(y)
+    logits, y = as_array(logits), np.asarray(y)
+    with np.errstate(over="ignore"):  # What overflows is refused below, as infinite.
+        logits = np.asarray(logits).astype(float_type(logits.dtype, "logits"))
     if logits.ndim < 3 or 0 in logits.shape or logits.shape[-1] < 2:
         raise ValueError(f"logits has shape {logits.shape}; expected (epochs, n, C) with C >= 2, or axes before those.")
     n_epochs, n, n_classes = logits.shape[-3:]
-    if np.isnan(logits).any():
-        raise ValueError("logits hold NaN: the training blew up, or a row of X was not finite.")
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            f"logits hold NaN or infinite values, read as {logits.dtype}: the training blew up, or a row of X was not "
+            "finite."
+        )
     if y.shape not in ((n,), (*logits.shape[:-3], n)) or not np.issubdtype(y.dtype, np.integer):
         raise ValueError(f"y is {y.dtype} of shape {y.shape}; expected integer labels of {n} rows, as logits have.")
     if y.min() < 0 or y.max() >= n_classes:
         raise ValueError(
             f"y runs from {y.min()} to {y.max()}; expected labels from 0 to {n_classes - 1}, as logits have."
         )
-    numbers = np.arange(1, n_epochs + 1) if epochs is None else np.asarray(epochs)
-    if numbers.shape != (n_epochs,) or (np.diff(numbers) <= 0).any():
-        raise ValueError(f"epochs is {epochs!r}; expected the increasing numbers of {n_epochs} epochs.")
-
+    numbers = _numbers_of(epochs, n_epochs)
     labels = np.broadcast_to(y[..., None, :], logits.shape[:-1])
     flat, own = jnp.asarray(logits.reshape(-1, n_classes)), jnp.asarray(labels.ravel())
     margin, loss = (np.asarray(of_all).reshape(labels.shape) for of_all in _margins_and_losses(flat, own))
@@ -120,13 +124,13 @@ def epochs_to_accuracy(accuracy: Any, level: float = 0.99, epochs: Sequence[int]
     Args:
         accuracy: (..., epochs), such as `trained.history.accuracy`.
         level: from above 0 to 1.
-        epochs: the numbers of the epochs; None: 1, 2, ...
+        epochs: the numbers of the epochs, increasing; None: 1, 2, ...
 
     Returns:
         (...,), in epochs.
 
     Raises:
-        ValueError: a level out of range, NaN accuracies, or epochs of another number.
+        ValueError: a level out of range, NaN accuracies, or epochs of another number or that do not increase.
 
     Example:
         >>> import numpy as np
@@ -139,11 +143,18 @@ def epochs_to_accuracy(accuracy: Any, level: float = 0.99, epochs: Sequence[int]
         raise ValueError(f"level is {level!r}; expected a share of rows above 0, at most 1.")
     if accuracy.ndim < 1 or not accuracy.shape[-1] or np.isnan(accuracy).any():
         raise ValueError(f"accuracy of shape {accuracy.shape} must hold one number for every epoch, none of them NaN.")
-    numbers = np.arange(1, accuracy.shape[-1] + 1) if epochs is None else np.asarray(epochs)
-    if numbers.shape != accuracy.shape[-1:]:
-        raise ValueError(f"epochs is {epochs!r}; expected the numbers of {accuracy.shape[-1]} epochs.")
+    numbers = _numbers_of(epochs, accuracy.shape[-1])
     there = accuracy >= level
     return np.where(there.any(axis=-1), numbers[there.argmax(axis=-1)], np.inf)[()]
+
+
+def _numbers_of(epochs: Sequence[int] | None, n_epochs: int) -> np.ndarray:
+    """The numbers of the epochs, finite and increasing."""
+    numbers = np.arange(1, n_epochs + 1) if epochs is None else np.asarray(epochs)
+    counts = numbers.shape == (n_epochs,) and numbers.dtype.kind in "iuf" and np.isfinite(numbers).all()
+    if not counts or (numbers[1:] <= numbers[:-1]).any():
+        raise ValueError(f"epochs is {epochs!r}; expected the increasing numbers of {n_epochs} epochs.")
+    return numbers
 
 
 def prediction_depth(
@@ -156,9 +167,10 @@ def prediction_depth(
 ) -> Int[np.ndarray, " m"]:
     """Number of layers until the labels of a row's neighbours say for good what the network says in the end.
 
-    0 means from the first layer given on, as many as there are layers that not even the last one's neighbours do.
-    Neighbours are training rows at the smallest Euclidean distance, the row itself left out; ties between their votes
-    go to the first class.
+    A depth of 0: neighbours in every layer say so, from the first that is given on. A depth of 2: those in the third
+    layer and in all after it do, but those in the second do not. As deep as there are layers: those in the last layer
+    do not. Neighbours are training rows at the smallest Euclidean distance, the row itself left out; ties between their
+    votes go to the first class.
 
     Args:
         features: of the training rows by layer, from the input side to the output side, (n, d) each; the raw inputs may
@@ -183,6 +195,12 @@ def prediction_depth(
     labels = as_labels(y)
     predicted = as_labels(predictions, "predictions", labels.classes).codes
     asked = features if new_features is None else new_features
+    for given, name in ((features, "features"), (asked, "new_features")):
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                f"{name} is a {type(given).__name__}; expected a mapping of layers' names to arrays, such as "
+                '{"layer1": X}.'
+            )
     if not features or list(asked) != list(features):
         raise ValueError(
             f"features are of the layers {list(features)} and new_features of {list(asked)}; expected the same, in the "

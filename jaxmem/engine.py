@@ -25,7 +25,7 @@ from jaxmem.results import PermutationTest, as_saved, key_fields
 from jaxmem.scoring import rounding_of, score_permutations
 from jaxmem.streaming import Features, as_rows
 from jaxmem.tally import Done
-from jaxmem.validation import Design, KFold, Part
+from jaxmem.validation import Design, KFold, Part, check_design
 
 __all__ = ["permutation_test"]
 
@@ -123,9 +123,10 @@ def permutation_test(
         raise ValueError(f"stopping must be jm.BesagClifford(...), jm.Betting(...) or None, but is {stopping!r}.")
     if stopping is not None and example_scores:
         raise ValueError("example_scores are shares of a fixed number of permutations: leave out stopping for them.")
+    check_design(validation)
 
     # Folds are made of X, and of the labels.
-    taken = _Taken(validation) if isinstance(validation, Design) and not isinstance(validation, KFold) else validation
+    taken = validation if isinstance(validation, KFold) else _Taken(validation)
 
     def up_to(total: int, done: Done | None = None) -> PermutationTest:
         """The test with `total` permutations; those that are done are not computed again."""

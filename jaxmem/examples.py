@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers import Classifier, as_classifier
 from jaxmem.inputs import as_features, as_labels
 from jaxmem.metrics import margins
-from jaxmem.validation import Design
+from jaxmem.validation import Design, check_design
 
 __all__ = ["example_margins"]
 
@@ -55,8 +55,7 @@ def example_margins(classifier: Any, X: Any, y: Any, *, validation: Design) -> F
     labels, X, classifier = as_labels(y), as_features(X), as_classifier(classifier)
     if len(X) != len(labels.codes):
         raise ValueError(f"X has {len(X)} rows, but y has {len(labels.codes)} labels: give one label per row.")
-    if not isinstance(validation, Design):
-        raise ValueError(f"validation must be a design, jm.KFold(5) say, but is a {type(validation).__name__}.")
+    check_design(validation)
     n_classes = len(labels.classes)
     parts = validation.parts(X, labels)
     values = []

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from jaxmem.inputs import as_key, as_number
+from jaxmem.inputs import as_key, as_number, float_type
 
 __all__ = [
     "SubsetScores",
@@ -208,6 +208,11 @@ def _tables(
             f"included is {included.dtype} of shape {included.shape} and correct has shape {correct.shape}; expected "
             "booleans (members, n), such as random_subsets gives, and one row for each member."
         )
+    if 0 in included.shape or 0 in correct.shape:
+        raise ValueError(
+            f"included has shape {included.shape} and correct {correct.shape}; expected one or more networks and rows."
+        )
+    float_type(correct.dtype, "correct")
     if same_rows and correct.shape != included.shape:
         raise ValueError(f"included has shape {included.shape} and correct {correct.shape}; expected the same.")
     correct = correct.astype(float)

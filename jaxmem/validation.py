@@ -16,7 +16,7 @@ from jaxmem.inputs import Labels, as_labels, as_number, beside
 from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks, as_rows
 
-__all__ = ["Design", "Holdout", "KFold", "Part", "Resubstitution", "SharedStructure"]
+__all__ = ["Design", "Holdout", "KFold", "Part", "Resubstitution", "SharedStructure", "check_design"]
 
 
 class Part(NamedTuple):
@@ -240,6 +240,16 @@ class KFold:
         share = jnp.zeros_like(share).at[appearance].set(share)
         rank = (jnp.cumsum(member, axis=0) - 1)[jnp.arange(codes.shape[0]), codes.astype(jnp.int32)]
         return (rank[:, None] >= share[codes.astype(jnp.int32)]).sum(axis=1).astype(jnp.int32)
+
+
+def check_design(validation: Any) -> None:
+    """Raise ValueError unless it is a validation design."""
+    if isinstance(validation, type) or not isinstance(validation, Design):
+        kind = type(validation).__name__
+        what = f"the class {validation.__name__}; call it first" if isinstance(validation, type) else f"a {kind}"
+        raise ValueError(
+            f"validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, but is {what}."
+        )
 
 
 def _rows_like(X: Features, X_val: Any) -> Float[Array, "m d"] | RowBlocks | ShardedRows:

@@ -70,7 +70,7 @@ def test_prediction_depth_by_hand():
     """Rows on a line, one neighbour: each layer puts the third pair beside another one."""
     y = np.array([0, 0, 1, 1, 0, 0])
     places = {
-        "input": [0, 0.1, 5, 5.1, 5.25, 5.4],  # Row 4's nearest is row 3 (0.15 away), and so is row 5's row 4.
+        "input": [0, 0.1, 5, 5.1, 5.25, 5.45],  # Row 4's nearest is row 3 (0.15 away), and so is row 5's row 4.
         "layer1": [0, 0.1, 5, 5.1, 9, 9.1],
     }
     layers = {name: np.array(row)[:, None] for name, row in places.items()}
@@ -146,15 +146,24 @@ def test_refusals(unchecked):
     for call, message in [
         (lambda: jm.learning_dynamics(good[0], y), r"logits has shape \(2, 3\)"),
         (lambda: jm.learning_dynamics(np.where(good > 0, np.nan, good), y), "NaN"),
+        (lambda: jm.learning_dynamics(np.where(good > 0, np.inf, good), y), "infinite"),
+        (lambda: jm.learning_dynamics(1e300 * good.astype(float), y), "infinite values, read as float32"),
+        (lambda: jm.learning_dynamics(good.astype(str), y), "logits must hold real numbers"),
         (lambda: jm.learning_dynamics(good, y[:1]), r"shape \(1,\)"),
         (lambda: jm.learning_dynamics(good, y + 0.5), "float64"),
         (lambda: jm.learning_dynamics(good, y + 2), "from 2 to 3"),
         (lambda: jm.learning_dynamics(good, y, (2, 1)), "increasing numbers of 2"),
         (lambda: jm.learning_dynamics(good, y, (1,)), "increasing numbers of 2"),
+        (lambda: jm.learning_dynamics(good, y, (np.nan, 1)), "increasing numbers of 2"),
+        (lambda: jm.learning_dynamics(good, y, (1, np.inf)), "increasing numbers of 2"),
+        (lambda: jm.learning_dynamics(good, y, ("a", "b")), "increasing numbers of 2"),
         (lambda: jm.epochs_to_accuracy([0.5], 0), "level is 0"),
         (lambda: jm.epochs_to_accuracy([np.nan]), "NaN"),
         (lambda: jm.epochs_to_accuracy([0.5], epochs=(1, 2)), "numbers of 1"),
+        (lambda: jm.epochs_to_accuracy([0.5, 1.0], epochs=(2, 1)), "increasing numbers of 2"),
         (lambda: jm.prediction_depth({}, labels, labels), "at least one"),
+        (lambda: jm.prediction_depth([np.eye(4)], labels, labels), "features is a list; expected a mapping"),
+        (lambda: jm.prediction_depth(layers, labels, labels, new_features=np.eye(4)), "new_features is a ndarray"),
         (lambda: jm.prediction_depth(layers, labels, labels, new_features={"b": np.eye(4)}), "the same"),
         (lambda: jm.prediction_depth(layers, labels, labels), "n_neighbors is 30 and there are 4"),
         (lambda: jm.prediction_depth(layers, labels, labels[:3], n_neighbors=1), "3 predictions"),
@@ -162,6 +171,19 @@ def test_refusals(unchecked):
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("float16", "float32"), ("int32", "float32"), ("float64", None)])
+def test_logits_are_read_in_single_precision_at_least(kind, expected, dtype):
+    logits = np.array([[[1, 3]], [[2, 1]]]).astype(kind)
+    found = jm.learning_dynamics(logits, np.array([1]))
+    assert found.loss.dtype == found.margin.dtype == (expected or dtype)
+    np.testing.assert_allclose(found.loss.ravel(), np.log1p(np.exp([-2, 1])), rtol=1e-6)
+
+
+def test_what_is_right_and_the_margin_are_of_one_precision(dtype):
+    found = jm.learning_dynamics(np.array([[[1, 1 + 1e-12]]]), np.array([1]))
+    assert found.correct.item() == (found.margin.item() > 0) == (dtype == np.float64)
 
 
 def test_logits_may_be_jax_arrays():

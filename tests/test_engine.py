@@ -234,6 +234,7 @@ def test_a_bar_counts_every_permutation_once(monkeypatch):
         ({"validation": jm.Holdout(X_val, y + 1)}, r"y_val has classes that the training labels lack: \[3\]"),
         ({"validation": jm.Holdout(X_val, y / 2)}, "y_val must hold integers or strings"),
         ({"validation": X_val}, r"must be jm.SharedStructure, .* but is a ndarray"),
+        ({"validation": jm.KFold}, "but is the class KFold; call it first"),
         ({"classifier": jm.Ridge}, "classifier must be one of .* but is the class Ridge; call it first"),
         ({"classifier": "ridge"}, "classifier must be one of .* but is 'ridge'"),
         ({"classifier": jm.KNeighbors(31)}, "n_neighbors is 31, but there are only 30 training rows"),

@@ -98,6 +98,9 @@ def test_refusals(unchecked):
         (lambda: jm.consistency_scores(included, included[:, :1]), "expected the same"),
         (lambda: jm.memorization_scores(included[:3], included[:3]), "row 0 is in 2 of 3 subsets"),
         (lambda: jm.influence_scores(included, np.full((4, 3), np.nan)), "NaN"),
+        (lambda: jm.memorization_scores(included[:, :0], included[:, :0]), "one or more networks and rows"),
+        (lambda: jm.mean_square_influence(included, included[:, :0]), "one or more networks and rows"),
+        (lambda: jm.memorization_scores(included, np.full((4, 2), "yes")), "correct must hold real numbers"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()

@@ -21,7 +21,7 @@ from jaxmem.inputs import Labels
 from jaxmem.metrics import Metric
 from jaxmem.sharding import ShardedRows
 from jaxmem.streaming import Features, RowBlocks
-from jaxmem.validation import Design, KFold, Part
+from jaxmem.validation import Design, KFold, Part, check_design
 
 __all__ = ["check_blocks", "fits_of", "parts_of"]
 
@@ -32,11 +32,7 @@ def parts_of(design: Design, X: Features, labels: Labels, examples: bool, mesh: 
     Raises:
         ValueError: no design, or one that does not fit the rows; of several processes, in any of them.
     """
-    if not isinstance(design, Design):
-        raise ValueError(
-            "validation must be jm.SharedStructure, jm.Holdout, jm.KFold or jm.Resubstitution, "
-            f"but is a {type(design).__name__}."
-        )
+    check_design(design)
     if not (isinstance(design, KFold) and design.stratified):
         # Where devices share rows out, reading them is what all processes do together already.
         together = None if isinstance(X, ShardedRows) else mesh

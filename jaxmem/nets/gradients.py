@@ -166,7 +166,9 @@ def gradient_cosines(
             f"networks {first} and {second} have no example at which both have a gradient of the {of} other than zero: "
             "look for dead networks, or take logits rather than a loss that has become 0."
         )
-    return sums / counts
+    cosines = np.clip(sums / counts, -1, 1)
+    np.fill_diagonal(cosines, 1)
+    return cosines
 
 
 def gradient_coherence(
@@ -208,7 +210,7 @@ def gradient_coherence(
             f"{int(counts.min())} of {len(X)}: give more rows, or take logits rather than a loss that has become 0."
         )
     squares = np.asarray(_squares(sums), float)
-    return _together(models, (squares - counts) / (counts * (counts - 1)))
+    return _together(models, np.clip((squares - counts) / (counts * (counts - 1)), -1 / (counts - 1), 1))
 
 
 def gini(values: Any) -> Float[np.ndarray, "..."] | np.floating:
@@ -234,11 +236,12 @@ def gini(values: Any) -> Float[np.ndarray, "..."] | np.floating:
     values = np.asarray(values, float)
     if values.ndim < 1 or not values.shape[-1] or not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError(f"values of shape {values.shape} must be finite, at least 0, and at least one.")
-    total, n = values.sum(axis=-1), values.shape[-1]
-    if not (total > 0).all():
+    largest, n = values.max(axis=-1, keepdims=True), values.shape[-1]
+    if not (largest > 0).all():
         raise ValueError("values sum to zero: nothing is spread, equally or otherwise.")
+    shares = np.sort(values, axis=-1) / largest  # Their sum overflows no more.
     weights = 2 * np.arange(1, n + 1) - n - 1
-    return np.sort(values, axis=-1) @ weights / (n * total)
+    return np.maximum(shares @ weights / (n * shares.sum(axis=-1)), 0)  # Of equal ones, rounding may be below.
 
 
 def row_losses(logits: Float[Array, "n c"], y: Integer[Array, " n"]) -> Float[Array, " n"]:

@@ -266,6 +266,8 @@ def run_epochs(
 
 def check_labels(y: Shaped[Array | np.ndarray, "..."], shapes: Sequence[tuple[int, ...]], expected: str) -> None:
     """Raise a ValueError unless the labels are integers of one of the shapes."""
+    if not isinstance(y, jax.Array | np.ndarray):
+        raise ValueError(f"y is a {type(y).__name__}; expected an array of NumPy or JAX: np.asarray(y).")
     if y.shape not in shapes or not jnp.issubdtype(y.dtype, jnp.integer):
         raise ValueError(
             f"y is {y.dtype} of shape {y.shape}; expected one integer label per row of X, "

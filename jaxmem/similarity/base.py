@@ -6,12 +6,15 @@ Of N networks there are N (N - 1) / 2 pairs, so whatever can be done for a netwo
     compare(a, b)               -> number  ONE pair of states; the library runs it for tiles of pairs under `vmap`
     permute(state, permutation) -> state   what `prepare` makes of `X[permutation]`, without preparing anew
 
-`X` holds a row per example. A state is a pytree of arrays. All three are pure and trace under `jax.jit`, and
-`compare` is symmetric. Networks may differ in width: states whose arrays differ in shape are padded with zeros at the
+`X` holds a row per example. A state is a pytree of one or more arrays. All three are pure and trace under `jax.jit`,
+`prepare` and `compare` under `vmap` too, for small networks are prepared together. `compare` is symmetric, and returns
+one number, of shape (). Networks may differ in width: states whose arrays differ in shape are padded with zeros at the
 ends, which must not change what `compare` says.
 
 What does not vary is like nothing: features that are constant over the rows carry nothing, and a network of which
-nothing else is left has similarity 0 to every other, itself included. So it is for measures of features and for kappa;
+nothing else is left has similarity 0 to every other, itself included. So it is for measures of features and for kappa.
+For RSA and unbiased CKA, which compare what varies over pairs of rows, rows that are all equally far apart but for
+rounding are such a case too, unit vectors say, and for unbiased CKA a single unit that is active in a single row. But
 two networks that predict one and the same class for every row agree fully, and two that get every row wrong overlap
 fully in their errors.
 

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxmem.classifiers._linear import exactly
 from jaxmem.inputs import one_of
-from jaxmem.similarity._rows import centred, inner, permuted_pairs, square_distances, unit
+from jaxmem.similarity._rows import centred, inner, permuted_pairs, rounding, square_distances, unit
 from jaxmem.similarity.base import Facts
 
 __all__ = ["CKA"]
@@ -59,6 +59,7 @@ class CKA:
     def __post_init__(self) -> None:
         """Check the choices."""
         one_of(self.kernel, ("linear", "rbf"), "kernel")
+        object.__setattr__(self, "bandwidth", float(self.bandwidth))  # Arrays have no hash.
         if not 0 < self.bandwidth < float("inf"):
             raise ValueError(f"bandwidth must be a positive finite share of the median, but is {self.bandwidth!r}.")
 
@@ -92,7 +93,7 @@ class CKA:
 
     def _rbf(self, X: Float[Array, "n d"]) -> Float[Array, "n n"]:
         distances = square_distances(X)
-        width = self.bandwidth**2 * _median_of_pairs(distances)
+        width = (self.bandwidth * _median_distance(distances)) ** 2
         # Where half of all pairs of rows coincide, the others are infinitely far apart. Less 1, which centring takes
         # away: rows that all coincide are then exactly zero, and close ones keep their digits.
         return jnp.where(distances > 0, jnp.expm1(-distances / (2 * jnp.where(width > 0, width, 1e-30))), 0)
@@ -109,26 +110,33 @@ def _u_centred(gram: Float[Array, "n n"]) -> Float[Array, "n n"]:
     n, diagonal = len(gram), jnp.eye(len(gram), dtype=bool)
     sums = -jnp.diagonal(gram)
     shifted = gram - (sums / (n - 2))[:, None] - (sums / (n - 2))[None, :] + sums.sum() / ((n - 1) * (n - 2))
-    return jnp.where(diagonal, 0, shifted)
+    off = jnp.where(diagonal, 0, shifted)
+    # Rows that are all equally far apart, or all but one of which coincide, leave what the sums were rounded to.
+    return jnp.where(jnp.abs(off).max() <= rounding(jnp.abs(gram).max()), 0, off)
 
 
-def _median_of_pairs(distances: Float[Array, "n n"]) -> Float[Array, ""]:
-    """The lower median of the entries off the diagonal, the zeros of the diagonal left out; exact.
+def _median_distance(squares: Float[Array, "n n"]) -> Float[Array, ""]:
+    """The median distance of all pairs of rows, the mean of the two middle ones where their number is even; exact.
 
     Bits of non-negative floats order as the floats do: counting their first 16 bits, then the next 16 of those that
-    begin as the median does, finds it without sorting.
+    begin as the lower middle one does, finds it without sorting.
     """
-    kind = jnp.int32 if distances.dtype == jnp.float32 else jnp.int64
-    bits = jax.lax.bitcast_convert_type(distances, kind)
-    n = len(distances)
-    rank = n + (n * (n - 1) + 1) // 2  # The n zeros of the diagonal come first.
+    kind = jnp.int32 if squares.dtype == jnp.float32 else jnp.int64
+    bits = jax.lax.bitcast_convert_type(squares, kind)
+    n = len(squares)
+    rank = n + n * (n - 1) // 2  # The n zeros of the diagonal come first, and then every pair twice.
     found, begins_alike = jnp.zeros((), kind), jnp.ones(bits.shape, bool)
+    equal = jnp.zeros((), jnp.int32)
     for shift in range(jnp.iinfo(kind).bits - 16, -1, -16):
         digits = (bits >> shift) & (2**16 - 1)
         counts = jnp.zeros(2**16, jnp.int32).at[jnp.where(begins_alike, digits, 2**16)].add(1, mode="drop")
         not_larger = jnp.cumsum(counts)
         digit = (not_larger >= rank).argmax()
-        rank = rank - (not_larger[digit] - counts[digit])
+        equal = counts[digit]
+        rank = rank - (not_larger[digit] - equal)
         found = (found << 16) | digit.astype(kind)
         begins_alike = begins_alike & (digits == digit)
-    return jax.lax.bitcast_convert_type(found, distances.dtype)
+    lower = jax.lax.bitcast_convert_type(found, squares.dtype)
+    # Of an odd number of pairs, the middle one follows itself.
+    upper = jnp.where(equal > rank, lower, jnp.where(squares > lower, squares, jnp.inf).min())
+    return (jnp.sqrt(lower) + jnp.sqrt(upper)) / 2

@@ -34,6 +34,7 @@ from jaxmem.results import GroupSimilarityTest, SimilarityTests, key_fields
 __all__ = ["group_similarity_test", "group_similarity_tests"]
 
 _ROUNDING = 1e-12  # Sums in double precision, whatever the similarities were computed in.
+_ASYMMETRY = 1e-5  # Of the largest similarity: more than single precision rounds, both directions computed.
 
 
 def group_similarity_test(
@@ -156,9 +157,15 @@ def _planned(
     if first == second:
         raise ValueError(f"first and second are the same group, {first!r}: name two.")
     for group in (first, second):
-        size = int((groups == group).sum())
+        size, names = int((groups == group).sum()), np.unique(groups).tolist()
+        if size == 0 and str(group) in map(str, names):
+            given, held = type(group).__name__, type(names[0]).__name__
+            raise ValueError(
+                f"group {group!r} is of type {given}, but groups holds {held}: name it as it is there, "
+                f"{held}({group!r})."
+            )
         if size < 2:
-            there = ", ".join(map(repr, np.unique(groups).tolist()))
+            there = ", ".join(map(repr, names))
             raise ValueError(
                 f"group {group!r} has {size} networks; a similarity within it takes two or more. Groups are {there}."
             )
@@ -174,7 +181,7 @@ def _checked(similarities: Any, name: str, n: int) -> Float[np.ndarray, "N N"]:
         raise ValueError(f"{name} has shape {matrix.shape}, but groups names {n} networks: expected ({n}, {n}).")
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} holds NaN or infinite values; jm.similarities makes none.")
-    if not np.allclose(matrix, matrix.T, atol=1e-5):
+    if np.abs(matrix - matrix.T).max() > _ASYMMETRY * np.abs(matrix).max():
         raise ValueError(f"{name} must be symmetric: take the mean with its transpose if both directions count.")
     return matrix
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxmem.inputs import Several, all_as_features, one_of
-from jaxmem.similarity.base import Facts, Measure
+from jaxmem.similarity.base import TAKES, Facts, Measure
 from jaxmem.similarity.cca import CCA, PWCCA, SVCCA
 from jaxmem.similarity.cka import CKA
 from jaxmem.similarity.functions import Agreement, ErrorOverlap, JensenShannon, Kappa
@@ -53,7 +53,7 @@ def measure_by_name(measure: str | Measure) -> Measure:
     """Take a measure by its name in `MEASURES`, or as it is.
 
     Raises:
-        ValueError: neither a name nor a measure.
+        ValueError: neither a name nor a measure; one that takes what no measure is given.
 
     Example:
         >>> from jaxmem.similarity import measure_by_name
@@ -64,6 +64,12 @@ def measure_by_name(measure: str | Measure) -> Measure:
         return MEASURES[one_of(measure, MEASURES, "measure")]
     if isinstance(measure, type) or not isinstance(measure, Measure):
         raise ValueError(f'measure must be a name, "cka" say, or an instance of a measure, but is {measure!r}.')
+    if measure.facts.takes == "gradients":
+        raise ValueError(
+            f"{measure!r} takes gradients, which come from the networks themselves and have no measure here: compare "
+            "them by jaxmem.nets.gradient_cosines."
+        )
+    one_of(measure.facts.takes, [takes for takes in TAKES if takes != "gradients"], f"facts.takes of {measure!r}")
     return measure
 
 
@@ -71,13 +77,16 @@ def fewest_rows(measure: Measure, width: int, other_width: int) -> int:
     """Rows below which two networks of so many linearly independent features look alike whatever they compute.
 
     Centred features of n rows lie in n - 1 dimensions. Features that fill them predict anything; and two subspaces
-    whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1.
+    whose dimensions add up to more than n - 1 meet, so that some canonical correlations are 1. Where the k neighbours
+    of a row are all the other rows that there are, they are the same in every network.
 
     Example:
-        >>> from jaxmem.similarity import CCA, CKA, fewest_rows
-        >>> fewest_rows(CCA(), 64, 64), fewest_rows(CKA(), 64, 64)
-        (129, 4)
+        >>> from jaxmem.similarity import CCA, CKA, NeighborOverlap, fewest_rows
+        >>> fewest_rows(CCA(), 64, 64), fewest_rows(CKA(), 64, 64), fewest_rows(NeighborOverlap(10), 64, 64)
+        (129, 4, 12)
     """
+    if isinstance(measure, NeighborOverlap):
+        return max(_FEWEST_ROWS, measure.n_neighbors + 2)
     if isinstance(measure, _CANONICAL):
         return max(_FEWEST_ROWS, width + other_width + 1)
     return max(_FEWEST_ROWS, max(width, other_width) + 2) if measure.facts.more_rows_than_features else _FEWEST_ROWS
@@ -124,7 +133,8 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
     if n < _FEWEST_ROWS:
         raise ValueError(f"networks are compared on at least {_FEWEST_ROWS} rows, but there are {n}.")
     if measure.facts.more_rows_than_features and not isinstance(measure, _CANONICAL):
-        for width, name in zip(np.asarray(_varying(taken)).tolist(), names, strict=True):
+        varying = _varying(taken) if isinstance(taken, jax.Array) else [_varying(X) for X in taken]
+        for width, name in zip(np.asarray(jax.device_get(varying)).tolist(), names, strict=True):
             if n < (needed := fewest_rows(measure, width, width)):
                 raise ValueError(
                     f"{name} has {width} features that vary and {n} rows, of at most {n - 1} dimensions: features that "
@@ -134,9 +144,9 @@ def as_networks(measure: Measure, networks: Sequence[Any], names: Sequence[str])
 
 
 @jax.jit
-def _varying(networks: Several) -> Int[Array, " networks"]:
-    """How many features of each are not the same in all rows."""
-    return jnp.array([(X.max(axis=0) > X.min(axis=0)).sum() for X in networks])
+def _varying(X: Float[Array, "*networks n d"]) -> Int[Array, "*networks"]:
+    """How many features are not the same in all rows."""
+    return (X.max(axis=-2) > X.min(axis=-2)).sum(axis=-1)
 
 
 def check_directions(measure: Measure, n: int, states: Iterable[Any], names: Sequence[str]) -> None:
@@ -166,6 +176,7 @@ def check_directions(measure: Measure, n: int, states: Iterable[Any], names: Seq
 def _indicators(networks: Sequence[Any]) -> list[Float[Array, "n C"]]:
     """Indicators of the predicted classes, a column for every class that any of the networks predicts."""
     codes = [np.asarray(X) if np.ndim(X) == 1 else np.asarray(X).argmax(axis=1) for X in networks]
+    codes = [one.astype(np.uint64) for one in codes]  # Signed and unsigned ones together would become floats.
     occurring, places = np.unique(np.concatenate(codes), return_inverse=True)
     classes = np.arange(len(occurring))
     return [

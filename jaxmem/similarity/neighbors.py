@@ -64,7 +64,9 @@ class NeighborOverlap:
         """Which rows are neighbours of which, the weights of row i adding up to k; of unit norm."""
         n, k = len(X), int(self.n_neighbors)
         if k > n - 2:
-            raise ValueError(f"n_neighbors is {k}, but {n} rows leave at most {n - 2} to choose: use fewer.")
+            raise ValueError(
+                f"n_neighbors is {k}, but {n} rows leave at most {n - 2} to choose: use fewer, or more rows."
+            )
         X = centred(X)
         distances = jnp.where(jnp.eye(n, dtype=bool), jnp.inf, square_distances(X))
         # Not the last of the k by its place: XLA would sort all of them for it.

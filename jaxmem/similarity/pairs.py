@@ -3,8 +3,8 @@
 A tile is some networks against some others, compared in one compiled call under two nested `vmap`s: what a pair does
 as an inner product is then a matrix product, and XLA takes the factorisations of a batch over the cores. Tiles above
 the diagonal are mirrored. A tile, and the prepared networks that are held at a time, are bounded in memory; where not
-all can be held, they are prepared anew for every row of tiles. Networks that are small, all of them together, take one
-call: there a call takes longer than its tile.
+all can be held, they are prepared anew for every row of tiles. Networks of one shape and type that are small, all of
+them together, take one call: there a call takes longer than its tile.
 """
 
 import itertools
@@ -27,9 +27,10 @@ __all__ = ["compared", "pair_similarity", "prepared", "similarities"]
 
 # Bytes of prepared networks held at once, and of what a tile's pairs may need, each about as much as a network.
 _HELD, _OF_A_TILE = 2**31, 2**30
-_TILES = 8  # Tiles a side: more of them waste less on the diagonal, fewer make larger products.
-# Bytes up to which networks are prepared in one call, and pairs compared at once: what is larger leaves the cache at
-# every step.
+# Tiles a side at most, where memory allows: more of them waste less on the diagonal, fewer make larger products.
+_TILES = 8
+# Bytes of two things that leave the cache at every step if they are larger: of all prepared networks, up to which these
+# take one call; and of a tile's pairs, up to which a tile may grow beyond its share.
 _TOGETHER = 2**24
 
 
@@ -77,7 +78,8 @@ def similarities(
     Returns:
         A symmetric matrix, in the order of the networks. The diagonal is a network's similarity to itself: 1 (0 for
         divergences), but less for predictivity, whose penalty takes something, and 0 for features that do not vary over
-        the rows, for kappa of one class only, and for the errors of a network that makes none.
+        the rows, for kappa of one class only, and for the errors of a network that makes none; with RSA and unbiased
+        CKA also for rows that are all equally far apart.
 
     Raises:
         ValueError: as `pair_similarity` does, and for fewer than two networks.
@@ -123,10 +125,13 @@ def prepared(measure: Measure, arrays: Several, names: Sequence[str]) -> list[An
 def _tiles(
     measure: Measure, arrays: Several, names: Sequence[str]
 ) -> Iterator[tuple[slice, slice, Float[Array, "rows columns"]]]:
-    """The tiles on and above the diagonal; of small networks one, of which what lies below it may be missing."""
+    """The tiles on and above the diagonal of the matrix of all pairs, and where each of them lies in it.
+
+    Small networks of one shape and type give the whole matrix as one tile: what lies below its diagonal may be missing.
+    """
     shapes, kinds = _widest(measure, arrays), _kinds(arrays)
     n = next(iter(kinds)).shape[0]
-    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    size = max(1, sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)))
     side = max(math.ceil(len(arrays) / _TILES), math.isqrt(_TOGETHER // size))
     side = max(1, min(side, math.isqrt(_OF_A_TILE // size)))
     side = math.ceil(len(arrays) / math.ceil(len(arrays) / side))  # All of about one size.
@@ -181,8 +186,19 @@ def _padded(state: Any, shapes: Any) -> Any:
 
 
 def compared(measure: Measure, a: Any, b: Any) -> Float[Array, ""]:
-    """What the measure says of a pair, without what rounding puts beyond its range."""
-    return jnp.clip(measure.compare(a, b), measure.facts.low, measure.facts.high)
+    """What the measure says of a pair, without what rounding puts beyond its range.
+
+    Raises:
+        ValueError: while it is traced, what the measure says is not one number.
+    """
+    found = measure.compare(a, b)
+    if not jnp.isscalar(found):
+        kind = f"shape {found.shape}" if isinstance(found, jax.Array | np.ndarray) else f"a {type(found).__name__}"
+        raise ValueError(
+            f"compare of {measure!r} must return one number for a pair of states, shape (), but returns {kind}: take "
+            "the mean or the sum over what is left."
+        )
+    return jnp.clip(found, measure.facts.low, measure.facts.high)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -2,7 +2,8 @@
 
 Each network has a matrix of dissimilarities between its rows. Their correlation over all pairs of rows, Pearson's or
 Spearman's, is the similarity of the networks. Both are cosines of vectors that each network has for itself:
-dissimilarities minus their mean, or their ranks minus the mean rank, tied ones sharing theirs.
+dissimilarities minus their mean, or their ranks minus the mean rank, tied ones sharing theirs. Dissimilarities that are
+all equal but for rounding say nothing, and are zeros.
 
 Reference: Kriegeskorte, Mur & Bandettini (2008), who took one minus the correlation of two rows as dissimilarity.
 """
@@ -31,10 +32,13 @@ _ROWS, _COLUMNS = 2**_ROW_BITS, (_OCTAVES << (_HALVINGS - _ROW_BITS)) + 1
 class RSA:
     """Correlation of the dissimilarities between rows.
 
+    Spearman's ranks count as tied what lies in one cell of a relative width of 2^-16, in double precision too.
+
     Args:
         correlation: "pearson" or "spearman".
         distance: "euclidean", or "correlation": one minus the correlation of two rows over the features, 1 for a row
-            that is constant over them.
+            that is constant over them. So it is for all rows of a single feature: such a network is like none, not even
+            itself.
 
     Example:
         >>> import numpy as np
@@ -78,13 +82,17 @@ class RSA:
             lengths = jnp.sqrt((rows**2).sum(axis=1, keepdims=True))
             rows = rows / jnp.where(lengths > 0, lengths, 1)
             values = 1 - exactly(rows, rows.T)
-        n, diagonal = len(X), jnp.eye(len(X), dtype=bool)
+        n, diagonal, squares = len(X), jnp.eye(len(X), dtype=bool), (rows**2).sum(axis=1)
+        lowest, largest = _ends(values)
+        varies = largest - lowest > rounding(2 * squares.max())
         if self.correlation == "spearman":
-            values = _ranks(values, (rows**2).sum(axis=1))
+            values = _ranks(values, squares)
         elif self.distance == "euclidean":
             values = jnp.sqrt(values)
-        off = jnp.where(diagonal, 0, values)
-        varies = jnp.where(diagonal, -jnp.inf, values).max() > jnp.where(diagonal, jnp.inf, values).min()
+        lowest, largest = _ends(values)
+        varies = varies & (largest > lowest)  # Ranks do not, where all lie in one cell.
+        # Their mean would be rounded by more than nearly equal ones vary.
+        off = jnp.where(diagonal, 0, values - lowest)
         return unit(jnp.where(diagonal | ~varies, 0, off - off.sum() / (n * (n - 1))))
 
     def compare(self, a: Float[Array, "n n"], b: Float[Array, "n n"]) -> Float[Array, ""]:
@@ -94,6 +102,12 @@ class RSA:
     def permute(self, state: Float[Array, "n n"], permutation: Int[Array, " n"]) -> Float[Array, "n n"]:
         """Rows and columns in another order."""
         return permuted_pairs(state, permutation)
+
+
+def _ends(values: Float[Array, "n n"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The smallest and the largest entry off the diagonal."""
+    diagonal = jnp.eye(len(values), dtype=bool)
+    return jnp.where(diagonal, jnp.inf, values).min(), jnp.where(diagonal, -jnp.inf, values).max()
 
 
 def _ranks(values: Float[Array, "n n"], squares: Float[Array, " n"]) -> Float[Array, "n n"]:

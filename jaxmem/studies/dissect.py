@@ -66,8 +66,8 @@ class Config(Setting):
         measures: of similarity, by name; those of functions compare the outputs, "input-gradient" the directions in
             which the loss of a row, under its true label, grows.
         shares: of random labels, in (0, 1), each a further group.
-        n_rows: rows of each kind to compare on: for "procrustes" and other measures that ask for it, two more than the
-            widest layer has features; for "cca" and "pwcca", one more than twice as many.
+        n_rows: rows of each kind to compare on, 4 or more, 12 for "neighbors": for "procrustes" and other measures that
+            ask for it, two more than the widest layer has features; for "cca" and "pwcca", one more than twice as many.
         layers: hidden layers by name; no name: all of them.
         pool: average activations over places (pixels, tokens) instead of flattening them.
     """
@@ -93,6 +93,12 @@ class Config(Setting):
             raise ValueError(f"shares must lie between 0 and 1, each once, but are {self.shares!r}.")
         if self.seeds < 3:
             raise ValueError(f"seeds is {self.seeds}; groups of fewer than 3 networks say nothing of others.")
+        for name in self.measures:  # That of gradients comes from the networks and asks for no more than others do.
+            if self.n_rows < (needed := fewest_rows(MEASURES.get(name, MEASURES["cka"]), 1, 1)):
+                raise ValueError(
+                    f"measure {name!r} takes {needed} rows of each kind, but n_rows is {self.n_rows}. Compare on more "
+                    f"rows (--n-rows {needed})."
+                )
 
 
 def _groups(config: Config) -> list[str]:

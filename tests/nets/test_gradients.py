@@ -223,6 +223,19 @@ def test_gini_by_hand():
     # Mean absolute difference of all ordered pairs of 1, 2, 3: 8/9; over twice the mean, 4.
     np.testing.assert_allclose(gini([3, 1, 2]), 2 / 9)
     np.testing.assert_allclose(gini([[3, 1, 2], [1, 1, 1]]), [2 / 9, 0], atol=1e-15)
+    assert gini([1e308] * 3) == 0 and gini([0, 0, 0, 1e-320]) == 0.75
+    assert all(gini(np.full(n, 0.1)) >= 0 for n in range(2, 60))
+
+
+def test_rounding_takes_no_similarity_of_gradients_beyond_its_range():
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        model, rows = Linear(rng.normal(size=(3, 4))), np.tile(rng.normal(size=(1, 4)).astype(np.float32), (3, 1))
+        y = np.zeros(3, int)
+        np.testing.assert_array_equal(np.diag(gradient_cosines([model, model], rows, y)), 1)
+        assert np.abs(gradient_cosines([model, model], rows, y)).max() <= 1
+        assert gradient_coherence(model, rows, y) <= 1
+        assert gradient_coherence(model, rows[:2], y[:2]) <= 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -242,6 +255,8 @@ def test_refusals(digits, trained, unchecked):
     for call, message in [
         (lambda: gradients(model, images, labels, of="losses"), "of must be one of 'loss', 'logit'"),
         (lambda: gradients(model, images, labels, by="pixels"), "by must be one of 'inputs', 'parameters'"),
+        (lambda: gradients(model, images.tolist(), labels), "X is a list; expected an array"),
+        (lambda: gradients(model, images, labels.tolist()), "y is a list; expected an array"),
         (lambda: gradients(model, images, labels[1:]), r"y is int32 of shape \(59,\)"),
         (lambda: gradients(model, images, labels + 1), "from 1 to 10"),
         (lambda: gradients(model, images, labels, batch_size=0), "batch_size"),

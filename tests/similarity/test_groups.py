@@ -129,6 +129,9 @@ def test_a_family_of_layers_is_adjusted_jointly():
         ({"groups": GROUPS[:9]}, r"has shape \(10, 10\), but groups names 9"),
         ({"similarities": np.full((10, 10), np.nan)}, "NaN"),
         ({"similarities": np.arange(100.0).reshape(10, 10)}, "symmetric"),
+        ({"similarities": 1e-8 * np.arange(100.0).reshape(10, 10)}, "symmetric"),
+        ({"groups": [1] * 5 + [2] * 5, "first": "1", "second": 2}, r"group '1' is of type str, .* int\('1'\)"),
+        ({"groups": ["1"] * 5 + ["2"] * 5, "first": "1", "second": 2}, r"group 2 is of type int, .* str\(2\)"),
         ({"alternative": "more"}, "alternative"),
     ],
 )

@@ -9,6 +9,7 @@ from scipy import spatial, stats
 import jaxmem as jm
 from benchmarks.textbook import TEXTBOOK
 from jaxmem.similarity import (
+    CKA,
     INVARIANCES,
     MEASURES,
     RSA,
@@ -17,6 +18,7 @@ from jaxmem.similarity import (
     pair_similarity,
     similarities,
 )
+from jaxmem.similarity.cka import _median_distance
 from jaxmem.similarity.measures import as_networks
 
 all_measures = pytest.mark.parametrize("name", MEASURES)
@@ -25,7 +27,7 @@ VARIANTS = ("cka-biased", "rbf-cka-biased", "rbf-cka", "rsa-spearman", "cca", "s
 every_measure = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.nightly if name in VARIANTS else ()) for name in MEASURES]
 )
-N = 62  # An odd number of pairs, whose median is one of them.
+N = 56  # An even number of pairs, whose median is the mean of two of them.
 
 
 def takes(name):
@@ -123,6 +125,61 @@ def test_nothing_that_does_not_vary_makes_nan(name):
         assert np.isfinite(similarity(name, other, Y)) and np.isfinite(similarity(name, other, other))
     if takes(name) == "features":
         assert similarity(name, constant, Y) == 0 and similarity(name, constant, constant) == 0
+
+
+def equally_far():
+    """Two unrelated networks each, of which nothing varies over pairs of rows but rounding."""
+    rng = np.random.default_rng(0)
+    one, other = np.zeros((2, 20, 1))
+    one[0], other[5] = 1, 1
+    return {
+        "one unit in one row": (one, other),
+        "unit vectors": (np.eye(14), 3 * np.eye(14)[::-1]),
+        "narrow kernels": tuple(rng.normal(size=(2, 30, 200))),
+    }
+
+
+@pytest.mark.parametrize(
+    ("measure", "case"),
+    [
+        (CKA(), "one unit in one row"),
+        (CKA("rbf"), "unit vectors"),
+        (CKA(), "unit vectors"),
+        (CKA("rbf", bandwidth=0.1), "narrow kernels"),
+        (RSA(), "unit vectors"),
+        (RSA("spearman"), "unit vectors"),
+        (RSA(distance="correlation"), "unit vectors"),
+        (RSA(distance="correlation"), "one unit in one row"),
+    ],
+    ids=str,
+)
+def test_rows_that_are_all_equally_far_apart_but_for_rounding_are_like_nothing(measure, case, dtype):
+    one, other = equally_far()[case]
+    ordinary = np.random.default_rng(1).normal(size=(len(one), 300))
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        turned = [Z @ np.linalg.qr(rng.normal(size=(Z.shape[1],) * 2))[0] for Z in (one, other)]
+        if measure == RSA(distance="correlation"):
+            turned = [one, other]  # A rotation does not keep it.
+        found = similarities([*turned, np.where(np.arange(300) < one.shape[1], ordinary, 0)], measure)
+        np.testing.assert_array_equal(found[:2], 0)
+
+
+def test_rsa_keeps_the_digits_of_distances_that_are_nearly_equal():
+    X, Y = (np.eye(60) + 5e-6 * Z for Z in np.random.default_rng(0).normal(size=(2, 60, 60)))
+    X, Y = X.astype(np.float32), Y.astype(np.float32)
+    expected = TEXTBOOK["rsa"](X.astype(float), Y.astype(float))
+    assert pair_similarity(X, Y, "rsa") == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("n", [4, 7, 8, 9, 62])
+def test_medians_are_numpys(n, dtype):
+    pairs = np.triu_indices(n, 1)
+    for seed, levels in enumerate([1_000_000, 1_000_000, 5, 2]):  # With ties in the middle, too.
+        squares = np.random.default_rng(seed).integers(0, levels, size=(n, n)).astype(dtype) / 7
+        squares = np.triu(squares, 1) + np.triu(squares, 1).T
+        expected = np.median(np.sqrt(squares[pairs].astype(float)))
+        assert _median_distance(jnp.asarray(squares)) == pytest.approx(expected, rel=4 * float(np.finfo(dtype).eps))
 
 
 @every_measure
@@ -231,6 +288,11 @@ def test_predictions_may_be_classes_or_logits():
         assert pair_similarity(X.argmax(1), Y, name) == pair_similarity(X, Y.argmax(1), name)
     # A network that never predicts the last classes.
     assert pair_similarity(X.argmax(1) % 2, Y, "agreement") == pytest.approx(np.mean(X.argmax(1) % 2 == Y.argmax(1)))
+
+
+def test_signed_and_unsigned_classes_stay_apart():
+    X = np.array([2**62, 2**62 + 1, 2**62 + 2, 2**62 + 3])
+    assert pair_similarity(X, X[::-1].astype(np.uint64), "agreement") == 0
 
 
 def test_class_numbers_take_no_memory():
@@ -372,6 +434,11 @@ def test_choices_out_of_range_are_refused(make, choices, words):
 
     with pytest.raises(ValueError, match=words):
         getattr(similarity, make)(**choices)
+
+
+def test_numbers_may_be_arrays(unchecked):
+    assert CKA("rbf", bandwidth=jnp.float32(0.5)) == CKA("rbf", bandwidth=0.5)
+    assert hash(CKA("rbf", bandwidth=jnp.float32(0.5))) == hash(CKA("rbf", bandwidth=0.5))
 
 
 @all_measures

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import jaxmem as jm
 from jaxmem.similarity import MEASURES, Facts, Measure, pair_similarity, pairs, similarities
+from jaxmem.similarity.measures import _varying
 
 
 def outputs(name, n=40):
@@ -162,6 +163,64 @@ class MeanCosine:
 
     def permute(self, state, permutation):
         return state[permutation]
+
+
+class AllCosines(MeanCosine):
+    """One that gives a number for every row."""
+
+    def compare(self, a, b):
+        return a * b
+
+
+class Nothing(MeanCosine):
+    """One whose networks all are the same."""
+
+    def prepare(self, X):
+        return X[:, :0]
+
+    def compare(self, a, b):
+        return jnp.vdot(a, b)
+
+
+@pytest.mark.parametrize("together", [0, 2**24])
+def test_a_comparison_that_is_no_number_is_refused_wherever_it_is_made(together, monkeypatch):
+    monkeypatch.setattr(pairs, "_TOGETHER", together)
+    networks = np.random.default_rng(0).normal(size=(3, 20, 4))
+    for made in (
+        lambda: similarities(networks, AllCosines()),
+        lambda: pair_similarity(*networks[:2], AllCosines()),
+        lambda: jm.similarity_test(*networks[:2], AllCosines(), n_permutations=19),
+    ):
+        with pytest.raises(ValueError, match=r"must return one number .*, but returns shape \(20,\): take the mean"):
+            made()
+
+
+def test_states_may_be_empty():
+    np.testing.assert_array_equal(similarities(np.ones((3, 20, 4)), Nothing()), 0)
+
+
+@pytest.mark.parametrize(
+    ("takes", "words"), [("feature", "Did you mean 'features'"), ("gradients", "jaxmem.nets.gradient_cosines")]
+)
+def test_a_measure_that_takes_what_there_is_not_is_refused(takes, words, monkeypatch):
+    monkeypatch.setattr(MeanCosine, "facts", Facts(takes, -1.0, 1.0, True, (), False, "these tests (2026)"))
+    with pytest.raises(ValueError, match=words):
+        pair_similarity(np.ones((5, 2)), np.ones((5, 2)), MeanCosine())
+
+
+def test_features_that_vary_are_counted_by_a_program_that_does_not_grow_with_the_networks():
+    assert len({_varying.lower(jnp.ones((n, 20, 4))).as_text().count("\n") for n in (2, 30)}) == 1
+    networks = np.random.default_rng(0).normal(size=(30, 20, 21))
+    networks[:, :, 4:] = 1
+    apart = [*map(jnp.asarray, networks)]
+    before = _varying._cache_size()
+    for n_networks in (2, 30):
+        similarities(apart[:n_networks], "procrustes")
+    assert _varying._cache_size() == before + 1
+    networks[29] = networks[29, :, :1] + np.arange(21)
+    for given in (networks, [*apart[:29], jnp.asarray(networks[29])]):
+        with pytest.raises(ValueError, match=r"networks\[29\] has 21 features that vary"):
+            similarities(given, "procrustes")
 
 
 def test_a_measure_of_ones_own_works_everywhere_and_compiles_once():

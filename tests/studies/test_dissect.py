@@ -98,6 +98,9 @@ def test_finished_pieces_are_not_computed_again(tmp_path, monkeypatch):
         ({"measures": ("ckaa",)}, "'cka'"),
         ({"shares": (1.0,)}, "between 0 and 1"),
         ({"seeds": 2}, "fewer than 3"),
+        ({"n_rows": 3}, r"'cka' takes 4 rows of each kind, but n_rows is 3. .*--n-rows 4\)"),
+        ({"n_rows": 3, "measures": ("input-gradient",)}, "takes 4 rows"),
+        ({"n_rows": 11, "measures": ("neighbors",)}, r"'neighbors' takes 12 rows .*--n-rows 12\)"),
     ],
 )
 def test_bad_choices_are_refused(changes, words):
@@ -138,6 +141,7 @@ def test_rows_that_are_just_enough_and_the_defaults_pass():
     dissect._check_widths(replace(SMALL, n_rows=18, measures=("procrustes", "predictivity")))
     dissect._check_widths(replace(SMALL, n_rows=33, measures=("cca", "pwcca")))
     dissect._check_widths(dissect.Config())
+    replace(SMALL, n_rows=12, measures=("neighbors",))
     images = replace(SMALL, network=Network("cnn"), measures=("procrustes",))
     with pytest.raises(ValueError, match="--pool"):
         dissect._check_widths(images)

@@ -16,6 +16,8 @@ __all__ = ["as_image_shape", "check_images", "check_inputs", "check_options"]
 
 def check_inputs(X: Shaped[Array | np.ndarray, "..."]) -> None:
     """Raise a ValueError unless X is a non-empty floating-point array of shape (n, d) or (n, h, w, c)."""
+    if not isinstance(X, jax.Array | np.ndarray):
+        raise ValueError(f"X is a {type(X).__name__}; expected an array of NumPy or JAX: np.asarray(X).")
     if X.ndim < 2 or 0 in X.shape:
         raise ValueError(
             f"X has shape {X.shape}; expected at least one row, and (n, d) or (n, h, w, c). "
