@@ -24,6 +24,7 @@ __all__ = [
     "as_labels",
     "as_number",
     "as_path",
+    "as_positive",
     "beside",
     "check_shape",
     "check_values",
@@ -363,6 +364,21 @@ def as_number(value: Any, name: str, at_least: int = 1) -> int:
     if isinstance(value, bool) or not (isinstance(value, (int, np.integer)) and value >= at_least):
         raise ValueError(f"{name} must be an integer >= {at_least}, but is {value!r}.")
     return int(value)
+
+
+def as_positive(value: Any, name: str, expected: str = "a finite number > 0", remedy: str = "") -> float:
+    """Take a positive number, Python's, NumPy's or JAX's, as Python's, which has a hash.
+
+    Raises:
+        ValueError: no number, or none that is positive and finite.
+    """
+    try:
+        number = float("nan") if isinstance(value, (bool, str)) else float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not 0 < number < float("inf"):
+        raise ValueError(f"{name} must be {expected}, but is {value!r}.{remedy}")
+    return value if isinstance(value, (int, float)) else number
 
 
 def as_path(value: Any, name: str) -> Path:

@@ -33,6 +33,7 @@ from jaxmem.blocks import over_row_blocks
 from jaxmem.classifiers._linear import Shift, centre, exactly, gram_matrix, located, shifted
 from jaxmem.classifiers.base import contrast_sums
 from jaxmem.classifiers.moments import Moments
+from jaxmem.inputs import as_positive
 
 __all__ = ["Ridge"]
 
@@ -102,15 +103,14 @@ class Ridge:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if isinstance(self.alpha, (list, np.ndarray, jax.Array)):
-            alphas = np.ravel(self.alpha).tolist()
+        given: Any = self.alpha
+        if not isinstance(given, tuple) and np.ndim(given) > 0:
+            alphas = np.ravel(given).tolist()
             raise ValueError(f"alpha must be a number or a tuple, for it to be hashable: tuple({alphas!r}).")
-        alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
-        if not alphas or not all(0 < alpha < float("inf") for alpha in alphas):
-            raise ValueError(
-                f"alpha must be a finite number > 0, or a tuple of those, but is {self.alpha!r}. "
-                "For next to no penalty pass a small one."
-            )
+        expected, remedy = "a finite number > 0, or a tuple of those", " For next to no penalty pass a small one."
+        alphas = (given or (None,)) if isinstance(given, tuple) else (given,)
+        taken = tuple(as_positive(alpha, "alpha", expected, remedy) for alpha in alphas)
+        object.__setattr__(self, "alpha", taken if isinstance(given, tuple) else taken[0])
 
     def prepare(self, X: Float[Array, "n d"], n_classes: int) -> _State:
         """Centre, factorise twice, and place the training rows."""

@@ -30,7 +30,7 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers._linear import Shift, centre, exactly, shifted
 from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
-from jaxmem.inputs import as_number
+from jaxmem.inputs import as_number, as_positive
 
 __all__ = ["Softmax"]
 
@@ -83,10 +83,8 @@ class Softmax:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if not 0 < self.l2 < float("inf"):
-            raise ValueError(
-                f"l2 must be a finite number > 0, but is {self.l2!r}. For next to no penalty pass a small one."
-            )
+        l2 = as_positive(self.l2, "l2", remedy=" For next to no penalty pass a small one.")
+        object.__setattr__(self, "l2", l2)
         check_minimizer(self.tol, self.solver)
         object.__setattr__(self, "max_steps", as_number(self.max_steps, "max_steps"))
 

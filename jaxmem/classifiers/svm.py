@@ -27,7 +27,7 @@ from jaxtyping import Array, Float, Integer
 from jaxmem.classifiers._linear import exactly
 from jaxmem.classifiers._minimize import COPIES, Minimum, check_minimizer, loss_and_gradient, minimize, whitened
 from jaxmem.classifiers.base import class_sums, one_hot
-from jaxmem.inputs import as_number
+from jaxmem.inputs import as_number, as_positive
 
 __all__ = ["LinearSVM"]
 
@@ -79,10 +79,8 @@ class LinearSVM:
 
     def __post_init__(self) -> None:
         """Check the hyperparameters."""
-        if not 0 < self.C < float("inf"):
-            raise ValueError(
-                f"C must be a finite number > 0, but is {self.C!r}. For next to no penalty pass a large one."
-            )
+        C = as_positive(self.C, "C", remedy=" For next to no penalty pass a large one.")
+        object.__setattr__(self, "C", C)
         check_minimizer(self.tol, self.solver)
         object.__setattr__(self, "max_steps", as_number(self.max_steps, "max_steps"))
 

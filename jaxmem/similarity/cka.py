@@ -27,7 +27,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxmem.classifiers._linear import exactly
-from jaxmem.inputs import one_of
+from jaxmem.inputs import as_positive, one_of
 from jaxmem.similarity._rows import centred, inner, permuted_pairs, rounding, square_distances, unit
 from jaxmem.similarity.base import Facts
 
@@ -59,9 +59,8 @@ class CKA:
     def __post_init__(self) -> None:
         """Check the choices."""
         one_of(self.kernel, ("linear", "rbf"), "kernel")
-        object.__setattr__(self, "bandwidth", float(self.bandwidth))  # Arrays have no hash.
-        if not 0 < self.bandwidth < float("inf"):
-            raise ValueError(f"bandwidth must be a positive finite share of the median, but is {self.bandwidth!r}.")
+        bandwidth = as_positive(self.bandwidth, "bandwidth", "a positive finite share of the median")
+        object.__setattr__(self, "bandwidth", bandwidth)
 
     @property
     def facts(self) -> Facts:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxmem.classifiers._linear import exactly
+from jaxmem.inputs import as_positive
 from jaxmem.similarity._rows import centred
 from jaxmem.similarity.base import Facts
 
@@ -51,8 +52,7 @@ class LinearPredictivity:
 
     def __post_init__(self) -> None:
         """Check the penalty."""
-        if not 0 < self.alpha < float("inf"):
-            raise ValueError(f"alpha must be a finite number > 0, but is {self.alpha!r}.")
+        object.__setattr__(self, "alpha", as_positive(self.alpha, "alpha"))
 
     @property
     def facts(self) -> Facts:

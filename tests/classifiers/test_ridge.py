@@ -179,10 +179,15 @@ def test_scores_are_the_normal_equations_worked_out_by_hand(float64):
     np.testing.assert_allclose(scores[1, :, 1], [1 / 3, 1 / 3 + 3 * (-1 / 3)])
 
 
-@pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan")])
-def test_alpha_must_be_positive_and_finite(alpha):
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan"), None, "1", True, (), (1.0, None)])
+def test_alpha_must_be_positive_and_finite(alpha, unchecked):
     with pytest.raises(ValueError, match="alpha must be a finite number > 0"):
         Ridge(alpha)
+
+
+def test_alpha_may_be_a_number_of_any_library(unchecked):
+    assert Ridge(jnp.float32(0.5)) == Ridge(np.float64(0.5)) == Ridge(0.5)
+    assert hash(Ridge((np.float32(0.5), 1))) == hash(Ridge((0.5, 1)))
 
 
 @pytest.mark.parametrize("alpha", [[0.1, 1.0], np.array([0.1, 1.0])])
