@@ -73,7 +73,7 @@ def test_products_are_those_that_xla_counts(name, unchecked):
     classifier = {"ridge": jm.Ridge(), "centroid": jm.NearestCentroid()}[name]
     fit = PreparedFit(classifier, METRICS["accuracy"], X, C, {"v": Part(None, X)})
     arrays = (fit._state, fit._views, None), (labels, None, jnp.ones(B, bool))
-    program = jax.jit(lambda whole, split: _totals(classifier, METRICS["accuracy"], False, whole, split).metric)
+    program = jax.jit(lambda whole, split: _totals(classifier, METRICS["accuracy"], C, False, whole, split).metric)
     counted = program.lower(*arrays).compile().cost_analysis()["flops"]
     planned = plan(n, d, C, B - 1, classifier=name, device=UNIT)
     ours = sum(stage.products for stage in planned.stages[1:])

@@ -183,7 +183,7 @@ def test_no_program_brings_rows_together(unchecked):
     programs = {
         "sums": blockwise._sums.lower(jm.Ridge(), 3, shared, rows.blocks[0], fit._state, labels),
         "scores": blockwise._scores.lower(
-            *(jm.Ridge(), accuracy, True, shared, copies.blocks[0]),
+            *(jm.Ridge(), accuracy, 3, True, shared, copies.blocks[0]),
             *((fit._state, None, None), (params, labels, labels, np.ones(4, bool))),
         ),
         "moments": jax.jit(lambda X: moments_of([X], scatter=True)).lower(rows.blocks[0].rows),
