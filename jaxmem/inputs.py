@@ -89,12 +89,13 @@ def all_as_features(arrays: Sequence[Any], names: Sequence[str], *, small: bool 
     arrays = [as_array(X, name) for X, name in zip(arrays, names, strict=True)]
     if _go_together(arrays):
         dtype, stack = float_type(arrays[0].dtype, names[0]), np.stack(jax.device_get(arrays))
-        # NaN is the largest and the smallest of all.
-        seen = _seen(stack.max(axis=1), stack.min(axis=1))
         with np.errstate(over="ignore"):
             features = jnp.asarray(stack, dtype=dtype)
         if isinstance(arrays[0], jax.Array):
             features = beside(arrays[0], features)
+        # Where no digits can be lost, of all columns together: NumPy takes less than a call does.
+        whole = [stack.max(axis=(1, 2))[:, None], stack.min(axis=(1, 2))[:, None]] if stack.dtype == dtype else None
+        seen = _seen(*(whole or jax.device_get(_ends(features))))
     else:
         features = [_as_floats(X, name) for X, name in zip(arrays, names, strict=True)]
         features = [beside(features[0], X) for X in features]
@@ -118,9 +119,9 @@ def _go_together(arrays: Sequence[np.ndarray | Array]) -> bool:
 
 
 @jax.jit
-def _ends(X: Float[Array, "n d"]) -> tuple[Float[Array, " d"], Float[Array, " d"]]:
-    """The largest and the smallest of each column, a pass that is faster than one over all numbers."""
-    return X.max(axis=0), X.min(axis=0)
+def _ends(X: Float[Array, "*k n d"]) -> tuple[Float[Array, "*k d"], Float[Array, "*k d"]]:
+    """The largest and the smallest of each column, NaN if one is; a pass that is faster than one over all numbers."""
+    return X.max(axis=-2), X.min(axis=-2)
 
 
 def _seen(high: np.ndarray, low: np.ndarray) -> tuple[Any, np.ndarray]:
