@@ -195,4 +195,5 @@ def _near_the_mean(X: Float[Array, "n d"]) -> Float[Array, " d"]:
     """
     origin, span = X.mean(axis=0), X.max(axis=0) - X.min(axis=0)
     step = jnp.ldexp(jnp.ones_like(span), jnp.frexp(span)[1] - 4)
+    step = jnp.maximum(step, jnp.finfo(X.dtype).tiny)  # Smaller ones are flushed to zero on some devices.
     return jnp.where(span > 0, jnp.round(origin / step) * step, X[0])

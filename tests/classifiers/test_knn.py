@@ -49,6 +49,16 @@ def test_an_offset_costs_no_precision_in_single_precision():
     np.testing.assert_array_equal(neighbours(1, near, near_val), exact)
 
 
+def test_a_feature_that_hardly_varies_leaves_the_others_their_distances():
+    X, _, X_val = blobs(30, 4, 2)
+    expected = neighbours(1, X.astype(np.float32), X_val.astype(np.float32))
+    for span in np.float32([1e-38, 3e-38, 1e-37, 1e-36]):
+        wider, wider_val = (
+            np.column_stack([part, span * np.linspace(1, 2, len(part))]).astype(np.float32) for part in (X, X_val)
+        )
+        np.testing.assert_array_equal(neighbours(1, wider, wider_val), expected)
+
+
 def test_ties_between_distances_go_to_the_first_row_and_between_votes_to_the_first_class():
     X = np.array([[0.0], [2.0], [2.0], [0.0]], np.float32)
     np.testing.assert_array_equal(neighbours(1, X, np.array([[1.0], [0.0], [2.0]], np.float32))[:, 0], [0, 0, 1])
